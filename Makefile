@@ -1,0 +1,83 @@
+# Every target sets up what it needs. `make` alone prints them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+EXPERIMENT ?= default
+JOBS ?=
+PORT ?= 5000
+PIP_ARGS ?=
+export PIP_ARGS  # the data come by pip, too
+ARGS ?=
+
+# The first Python 3.11 that can make a virtual environment; `make PYTHON=...` names another.
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+VENV := .venv
+BENCH := $(VENV)/bin/python -m bench
+READY := $(VENV)/ready
+
+.PHONY: help setup bench test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  EXPERIMENT=smoke picks an experiment, JOBS=1 the number of jobs at once, PORT=5000 the port of the UI,'
+	@echo '  ARGS="--dry-run" adds options, PIP_ARGS="--index-url ..." points pip at a mirror or other wheels of torch.'
+
+setup: $(READY) ## build .venv (every other target does so too)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11 with venv was found; install it, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
+	@echo 'Setting up .venv; this takes some minutes, once.'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]' \
+		|| { echo 'Set-up failed: pip says why above. Without a way to the package index, point pip at a mirror with PIP_ARGS.' >&2; exit 2; }
+	@touch $(READY)
+
+bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experiment)
+	@$(BENCH) run $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+test: setup ## run the tests
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: setup ## style and types
+	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m ruff format --check .
+	@$(VENV)/bin/python -m mypy
+
+test-gpu: setup ## run the tests that need an accelerator
+	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)
+
+test-slow: setup ## run the tests that take minutes
+	@$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+parity: setup ## hold every back end to the float64 reference
+	@$(BENCH) parity $(ARGS)
+
+data: setup ## what data is here; ARGS="--fetch" brings it
+	@$(BENCH) data $(ARGS)
+
+ui: setup ## the MLflow UI on 127.0.0.1 over what has been run
+	@$(BENCH) ui --port $(PORT) $(ARGS)
+
+list: setup ## experiments, back ends, operators, data sets, devices
+	@$(BENCH) list
+
+doctor: setup ## what is installed, what is missing, and what follows from it
+	@$(BENCH) doctor
+
+report: setup ## rewrite an experiment's tables, plots and page
+	@$(BENCH) report $(EXPERIMENT)
+
+check-backend: setup ## the conformance checks for one back end: NAME=pyg, or NAME=package.module:ATTRIBUTE
+	@$(VENV)/bin/python -m implementations.conformance $(NAME) $(ARGS)
+
+lock: setup ## write constraints.txt from what is installed
+	@$(VENV)/bin/python -m pip freeze --exclude-editable | sed -E 's/\+(cpu|cu[0-9]+)//' | grep -vE '^(nvidia-|cuda-|triton)' > constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## remove .venv and caches; results stay
+	@rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The common runner: how implementations of graph attention are tuned, measured and compared."""

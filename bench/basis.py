@@ -1,0 +1,64 @@
+"""What decides a number besides the job's own settings: data, library versions, our code.
+
+The digest is part of every job's identity, so a run after an upgrade or a change of the code repeats what the
+change may have moved, and a table never mixes two versions.
+"""
+
+import hashlib
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+from bench.environment import ROOT, versions
+from bench.plugins import BACKENDS, DATASETS
+from bench.work import digest
+from implementations.contract import CONTRACT_VERSION
+
+# Modules of `bench` whose change can move a number; the others only plan, show or store.
+MEASURING = (
+    "network.py", "train.py", "timing.py", "tuning.py", "jobs.py", "seeds.py", "task.py", "parity.py",
+    "datasets", "devices",
+)  # fmt: skip
+
+
+@cache
+def basis(backend: str | None, dataset: str) -> str:
+    """Digest over the data set, the versions of what the back end uses, and the code that measures.
+
+    None stands for whichever back end: the studies that all of them share.
+    """
+    packages = ("torch", *(BACKENDS.get(backend).packages if backend else ()))
+    return digest(
+        {
+            "contract": CONTRACT_VERSION,
+            "dataset": DATASETS.get(dataset).info.digest,
+            "versions": versions(packages),
+            "code": _code_digest(),
+        }
+    )
+
+
+@cache
+def speed_basis(backend: str, dataset: str) -> str:
+    """As `basis`, and the machine: times made on two machines are never one measurement."""
+    machine = [platform.node(), platform.machine(), os.cpu_count()]
+    return digest([basis(backend, dataset), machine])
+
+
+@cache
+def _code_digest() -> str:
+    digest_ = hashlib.sha256()
+    for path in sorted(_files()):
+        digest_.update(str(path.relative_to(ROOT)).encode())
+        digest_.update(path.read_bytes())
+    return digest_.hexdigest()
+
+
+def _files() -> list[Path]:
+    bench = [ROOT / "bench" / name for name in MEASURING]
+    folders = [ROOT / "implementations", *(path for path in bench if path.is_dir())]
+    files = [path for path in bench if path.is_file()]
+    for folder in folders:
+        files += folder.rglob("*.py")
+    return files

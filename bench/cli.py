@@ -1,0 +1,83 @@
+"""The command line: which command, and how its end becomes an exit code.
+
+0 done, 1 some job failed, 2 the user's mistake (one clear line), 130 interrupted.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import UserError
+
+COMMANDS = {
+    "run": "run an experiment, or finish one that was interrupted",
+    "list": "experiments, back ends, operators, data sets and devices, and what is missing for each",
+    "parity": "hold back ends to the float64 reference, and show how their semantics differ",
+    "data": "what data is here; fetch it, verify it",
+    "tables": "print and rewrite an experiment's tables from its records",
+    "report": "rewrite an experiment's tables, plots and page from its records",
+    "mlflow": "fill the MLflow store from the records",
+    "ui": "serve the MLflow UI over what has been run",
+    "overhead": "what the runner costs over the same loop written by hand",
+    "doctor": "what is installed, what is missing, and what follows from it",
+}
+DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. `arguments` default to the process's own."""
+    try:
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except UserError as problem:
+        sys.stderr.write(f"bench: {problem}\n")
+        return USER_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            "\nbench: interrupted; what was finished is recorded, and the same command goes on from there\n"
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output went away, as `head` does; Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _run(arguments: list[str]) -> int:
+    """Only the chosen command's module is imported, so `--help` and mistakes answer at once."""
+    overview = argparse.ArgumentParser(
+        prog="bench",
+        description="Compare implementations of GAT and GATv2: parity, accuracy, speed, memory.",
+        epilog="`bench COMMAND --help` tells more. "
+        "Exit codes: 0 done, 1 some job failed, 2 your mistake, 130 interrupted.",
+    )
+    commands = overview.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = arguments[0] if arguments else ""
+    for name, summary in COMMANDS.items():
+        parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == chosen:
+            command = importlib.import_module(f"bench.commands.{name}")
+            command.configure(parser)
+            parser.set_defaults(execute=command.execute)
+    parsed = overview.parse_args(arguments)
+    code: int = parsed.execute(parsed)
+    return code
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """The option that says where results lie."""
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path(os.environ.get("BENCH_RESULTS", "results")),
+        metavar="FOLDER",
+        help="where results lie (default: results, or BENCH_RESULTS)",
+    )
+
+
+def say(text: str) -> None:
+    """One piece of output, on standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,48 @@
+"""`bench data`: what data is here; fetch it, verify it."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.cli import DONE, FAILED, say
+from bench.data import DataRow, data_rows
+from bench.plugins import DATASETS
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `bench data`."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
+    parser.add_argument("--fetch", action="store_true", help="bring and verify what is absent")
+    parser.add_argument("--verify", action="store_true", help="load each and compare it with what is said of it")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """One line per data set; exit 1 if fetching or verifying one failed."""
+    datasets = {name: DATASETS.get(name) for name in DATASETS.names()}
+    rows = data_rows(datasets, arguments.names, fetch=arguments.fetch, verify=arguments.verify, report=_tell)
+    say(tabulate([_line(row) for row in rows], _HEADERS, tablefmt="simple", intfmt=","))
+    for text in filter(None, (row.problem or row.note for row in rows)):
+        say(f"\n{text}")
+    return FAILED if any(row.problem for row in rows) else DONE
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+_HEADERS = ["name", "data set", "nodes", "edges", "features", "classes", "splits", "state", "where"]
+
+
+def _line(row: DataRow) -> list[object]:
+    return [
+        row.name, row.title, row.nodes, row.edges, row.features, row.classes, ", ".join(row.splits), row.state,
+        _short(row.place),
+    ]  # fmt: skip
+
+
+def _short(place: str) -> str:
+    home = str(Path.home())
+    return place.replace(home, "~", 1) if place.startswith(home + os.sep) else place

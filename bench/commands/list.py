@@ -1,0 +1,69 @@
+"""`bench list`: what there is to choose from, and what is missing for each."""
+
+import argparse
+
+import torch
+from tabulate import tabulate
+
+from bench import experiment_file
+from bench.cli import DONE, say
+from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS
+from implementations.contract import LayerConfig
+
+ANY_LAYER = LayerConfig(in_channels=8, out_channels=4, heads=2)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `bench list`."""
+    parser.add_argument("kind", nargs="?", choices=["experiments", *KINDS], help="only this kind")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print one table per kind."""
+    shown = {
+        "experiments": _experiments,
+        "backends": _backends,
+        "operators": _operators,
+        "datasets": _datasets,
+        "devices": _devices,
+    }
+    for kind, rows in shown.items():
+        if arguments.kind in (None, kind):
+            say(f"{kind}\n{tabulate(rows(), tablefmt='plain')}\n")
+    return DONE
+
+
+def _experiments() -> list[list[str]]:
+    return [[f"  {name}", experiment_file.read(experiment_file.find(name)).title] for name in experiment_file.names()]
+
+
+def _backends() -> list[list[str]]:
+    return [[f"  {name}", _operators_of(name)] for name in BACKENDS.names()]
+
+
+def _operators_of(name: str) -> str:
+    """The operators that a back end runs, and why it does not run the others."""
+    backend = BACKENDS.get(name)
+    reasons = {
+        operator: backend.unsupported(OPERATORS.get(operator), ANY_LAYER, torch.device("cpu"))
+        for operator in OPERATORS.names()
+    }
+    able = [operator for operator, reason in reasons.items() if reason is None]
+    unable = dict.fromkeys(reason for reason in reasons.values() if reason is not None)
+    return "; ".join(filter(None, [", ".join(able), *unable]))
+
+
+def _operators() -> list[list[str]]:
+    return [[f"  {name}", (OPERATORS.get(name).__doc__ or "").split("\n")[0]] for name in OPERATORS.names()]
+
+
+def _datasets() -> list[list[str]]:
+    infos = [DATASETS.get(name).info for name in DATASETS.names()]
+    return [[f"  {info.name}", info.title, f"splits: {', '.join(info.splits)}"] for info in infos]
+
+
+def _devices() -> list[list[str]]:
+    return [
+        [f"  {name}", DEVICES.get(name).unavailable() or ", ".join(DEVICES.get(name).slots())]
+        for name in DEVICES.names()
+    ]

@@ -1,0 +1,33 @@
+"""`bench mlflow sync`: the MLflow store from the records, as often as you like."""
+
+import argparse
+
+from bench.cli import DONE, FAILED, add_results, say
+from bench.errors import UserError
+from bench.folder import SNAPSHOT, ResultsFolder
+from bench.mlflow_store import TrackingUnavailable
+from bench.views import sync
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `bench mlflow`."""
+    parser.add_argument("action", choices=["sync"], help="add what the records have and the store has not")
+    parser.add_argument("experiment", nargs="*", help="names of experiments that were run (default: all)")
+    parser.add_argument("--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder)")
+    add_results(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Fill the store; twice gives no duplicates."""
+    results = arguments.results.absolute()
+    names = arguments.experiment or sorted(path.parent.name for path in results.glob(f"*/{SNAPSHOT}"))
+    if not names:
+        raise UserError(f"{arguments.results}: nothing was run here yet; `bench run` does")
+    for name in names:
+        try:
+            sync(arguments.mlflow, ResultsFolder(results / name))
+        except TrackingUnavailable as problem:
+            say(f"{name}: {problem}")
+            return FAILED
+        say(f"{name}: in MLflow")
+    return DONE

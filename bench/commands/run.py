@@ -1,0 +1,113 @@
+"""`bench run`: a whole experiment, from its file to its table."""
+
+import argparse
+import os
+from collections import Counter
+from pathlib import Path
+
+from bench import experiment_file, plan
+from bench.cli import DONE, FAILED, add_results, say
+from bench.config import Experiment
+from bench.folder import ResultsFolder
+from bench.plan import duration
+from bench.progress import PlainDisplay, display
+from bench.runner import Grid, Options
+from bench.views import LiveTracking, live_tracking, write_views
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `bench run`."""
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        default="default",
+        help="name of an experiment (see `bench list`) or path to a .toml file",
+    )
+    add_results(parser)
+    parser.add_argument(
+        "--jobs", type=_positive, metavar="N", help="jobs at once (default: one per core); timing is always alone"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print cells, jobs and the expected time, and stop")
+    parser.add_argument(
+        "--retry", action="store_true", help="also repeat what ended in out of memory, timeout or divergence"
+    )
+    parser.add_argument(
+        "--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder); `off` for none"
+    )
+    parser.add_argument(
+        "--storage", metavar="URL", help="Optuna storage (default: optuna.db in the experiment's folder)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run what is missing, rewrite the views, print the table."""
+    path = experiment_file.find(arguments.experiment)
+    experiment = experiment_file.read(path)
+    folder = ResultsFolder(arguments.results.absolute() / path.stem)
+    if arguments.dry_run:
+        _dry_run(experiment, folder, arguments)
+        return DONE
+    with folder.exclusive():
+        errors = _run(experiment, folder, arguments)
+    return FAILED if errors else DONE
+
+
+def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Namespace) -> int:
+    from bench.report import table  # SciPy and pandas, which a dry run and a mistake need not wait for
+
+    with live_tracking(arguments.mlflow, folder, experiment) as tracking:
+        with display() as shown:
+            grid = Grid(experiment, folder, shown, tracking, _options(folder, arguments))
+            say(f"{experiment.title}: {_overview(experiment)}; {_expectation(grid)}")
+            errors = grid.run()
+        write_views(folder)
+    say("")
+    say(table.terminal(experiment, folder.records()))
+    say(_where(folder, tracking))
+    return errors
+
+
+def _options(folder: ResultsFolder, arguments: argparse.Namespace) -> Options:
+    storage = arguments.storage or f"sqlite:///{folder.path / 'optuna.db'}"
+    return Options(parallel=arguments.jobs, storage_url=storage, retry=arguments.retry)
+
+
+def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
+    nobody = LiveTracking("off", folder, experiment)
+    grid = Grid(experiment, folder, PlainDisplay(), nobody, _options(folder, arguments))
+    for cell in plan.cells(experiment):
+        say(f"  {cell}")
+    for phase, jobs in grid.forecast.phases.items():
+        missing = grid.missing(jobs)
+        say(f"{phase:7} {len(jobs):4} jobs, {len(jobs) - len(missing)} recorded")
+    say(_expectation(grid))
+
+
+def _overview(experiment: Experiment) -> str:
+    counts = Counter(cell.dataset for cell in plan.cells(experiment))
+    return f"{counts.total()} cells ({', '.join(experiment.backends)} × {', '.join(experiment.operators)} on " + (
+        f"{', '.join(experiment.datasets)}), {len(experiment.seeds)} seeds"
+    )
+
+
+def _expectation(grid: Grid) -> str:
+    basis = "from what is recorded" if grid.is_measured() else "a rough guess, nothing is measured yet"
+    return f"about {duration(grid.left_s())} to go ({basis})"
+
+
+def _where(folder: ResultsFolder, tracking: LiveTracking) -> str:
+    shown = Path(os.path.relpath(folder.path))
+    lines = [
+        f"The rest is in {shown}/: report.html, table.md, table.csv, plots/, records.jsonl.",
+        "`make ui` opens MLflow.",
+    ]
+    if tracking.trouble:
+        lines[1] = f"MLflow is behind. {tracking.trouble}. `bench mlflow sync` fills it from the records."
+    return "\n".join([*lines, *tracking.notices])
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value

@@ -1,0 +1,165 @@
+"""An experiment: one TOML file, closed and frozen once read.
+
+`Experiment` holds what a file may say. Reading a file, and saying what is wrong with one, is `bench.experiment_file`.
+Units are in the names: `_s` seconds, `_epochs`, `_points` percentage points; probabilities are in [0, 1).
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Setting = int | float | str | bool
+Track = Literal["as_shipped", "same_input"]
+
+
+class Frozen(BaseModel):
+    """Immutable, and an unknown key is an error."""
+
+    # A difference may be nan or inf; JSON has no name for them, Python's reader and writer do.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Protocol(Frozen):
+    """What is held equal around the layers."""
+
+    split: str = "default"  # one of the splits that the data set offers
+    row_normalise: bool = True  # each node's features sum to 1
+    features: Literal["sparse", "dense"] = "sparse"  # input path of the accuracy runs
+    init: Literal["canonical", "native"] = "canonical"  # native: the library's own start weights
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+class Architecture(Frozen):
+    """The layer stack: `layers` attention layers, ELU between them, dropout before each."""
+
+    layers: PositiveInt = 2
+    hidden: PositiveInt = 8  # channels per head
+    heads: PositiveInt = 8
+    output_heads: PositiveInt = 1  # averaged
+    feature_dropout: Probability = 0.6  # on the input of every layer
+    attention_dropout: Probability = 0.6
+    negative_slope: PositiveFloat = 0.2
+    bias: bool = True
+    share_weights: bool = False
+    residual: bool = False
+
+
+class Training(Frozen):
+    """Adam, full batch. `stop_on` names the validation quantity that patience watches."""
+
+    lr: PositiveFloat = 5e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    max_epochs: PositiveInt = 1000
+    patience_epochs: PositiveInt = 100
+    # both: patience restarts when accuracy or loss is at least as good as ever, and the weights are
+    # kept when both are (the GAT authors' rule); never: the last epoch counts.
+    stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
+
+
+class FloatRange(Frozen):
+    """A number between `low` and `high`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low = {self.low} must be below high = {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range starts above 0, not at low = {self.low}")
+        return self
+
+
+class Choice(Frozen):
+    """One of the listed values."""
+
+    choices: Annotated[tuple[Setting, ...], Field(min_length=2)]
+
+
+class Tuning(Frozen):
+    """One Optuna study per operator and data set, shared by the back ends unless `scope` is "cell".
+
+    Keys of `space` are dotted: `training.lr`, `architecture.hidden`. Trial 0 is the file's own settings.
+    """
+
+    trials: Annotated[int, Field(ge=0)] = 0
+    seeds: tuple[Seed, ...] = ()
+    scope: Literal["operator", "cell"] = "operator"
+    max_epochs: PositiveInt | None = None  # per fit of a trial; the training's own if absent
+    space: dict[str, FloatRange | Choice] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.trials and not self.seeds:
+            raise ValueError("trials need seeds to be judged on: set tuning.seeds")
+        if self.trials > 1 and not self.space:
+            raise ValueError("more than one trial needs something to vary: set tuning.space")
+        return self
+
+
+class Timing(Frozen):
+    """How speed is measured: `rounds` fresh processes per cell, interleaved in random order."""
+
+    rounds: Annotated[int, Field(ge=0)] = 5
+    samples: PositiveInt = 15  # per round, track and phase
+    min_sample_s: PositiveFloat = 0.1  # steps per sample are calibrated to last this long
+    max_phase_s: PositiveFloat = 10.0  # fewer samples (at least 2) where a step is that slow
+    tracks: Annotated[tuple[Track, ...], Field(min_length=1)] = ("as_shipped", "same_input")
+    threads: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
+    self_test: str = ""  # back end measured twice under two names, which must come out equal
+
+
+class Budget(Frozen):
+    """What may be spent. A cell that would exceed it appears as not run, with the prediction."""
+
+    cell_fit_s: PositiveFloat = 3600.0  # all seeds of one cell
+    study_s: PositiveFloat = 3600.0  # one tuning study
+    job_s: PositiveFloat = 3600.0  # one job; killed beyond it
+    memory_gib: PositiveFloat | None = None  # one job; the device's free memory if absent
+
+
+class Statistics(Frozen):
+    """Margins and level of the verdicts."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    accuracy_margin_points: PositiveFloat = 1.0  # two back ends closer than this are equivalent
+    time_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # ratio within 1 +- this is equal
+
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Experiment(Frozen):
+    """One TOML file; the product of its lists is the grid of cells."""
+
+    title: str
+    description: str = ""
+    backends: Names
+    operators: Names
+    datasets: Names
+    devices: Names
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    protocol: Protocol = Protocol()
+    architecture: Architecture = Architecture()
+    training: Training = Training()
+    tuning: Tuning = Tuning()
+    timing: Timing = Timing()
+    budget: Budget = Budget()
+    statistics: Statistics = Statistics()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for key in ("backends", "operators", "datasets", "devices", "seeds"):
+            values = getattr(self, key)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key} names something twice: {list(values)}")
+        shared = sorted(set(self.seeds) & set(self.tuning.seeds))
+        if shared and self.tuning.trials:
+            raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
+        if self.timing.self_test and self.timing.self_test not in self.backends:
+            raise ValueError(f"timing.self_test = {self.timing.self_test!r} is not among the backends")
+        return self

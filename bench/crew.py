@@ -1,0 +1,119 @@
+"""Workers side by side: jobs in, finished jobs out as they come."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.jobs import Place
+from bench.pool import Worker
+from bench.work import Job, SpeedJob
+from bench.worker import Done
+
+TICK_S = 0.25
+Finished = tuple[Job, Done]
+
+
+@dataclass
+class Crew:
+    """Where jobs may run and under which limits. `at_work` says what each slot is doing now."""
+
+    slots: Callable[[str], Sequence[str]]  # device name -> its slots
+    limit_s: float
+    storage_url: str = ""
+    memory_bytes: int | None = None
+    at_work: dict[str, str] = field(default_factory=dict)
+
+    def alone(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
+        """One after the other, each in a fresh process, on the first slot of its device."""
+        for job in jobs:
+            yield from self.together([job], title, most=1)
+
+    def together(
+        self, jobs: Sequence[Job], title: Callable[[Job], str], most: int | None = None
+    ) -> Iterator[Finished | None]:
+        """One per slot at a time, each slot's process kept from job to job. Yields None while nothing finishes.
+
+        Leaving the loop early, by an exception or Ctrl-C, kills what is at work.
+        """
+        finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        hands = [
+            _Hand(self, slot, waiting, finished, title)
+            for device, waiting in _by_device(jobs).items()
+            for slot in self.slots(device)[:most]
+        ]
+        try:
+            for hand in hands:
+                hand.start()
+            yield from _take(finished, len(jobs))
+        finally:
+            for hand in hands:
+                hand.stop()
+
+
+class _Hand(threading.Thread):
+    """One slot: takes jobs that wait for its device until there are none."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        slot: str,
+        waiting: "queue.SimpleQueue[Job]",
+        finished: "queue.SimpleQueue[Finished]",
+        title: Callable[[Job], str],
+    ) -> None:
+        super().__init__(daemon=True)
+        self._crew, self._slot, self._title = crew, slot, title
+        self._waiting, self._finished = waiting, finished
+        self._stopped = threading.Event()
+        self._worker: Worker | None = None
+
+    def run(self) -> None:
+        """See the class."""
+        try:
+            while not self._stopped.is_set():
+                self._one(self._waiting.get_nowait())
+        except queue.Empty:
+            pass
+        finally:
+            self._crew.at_work.pop(self._slot, None)
+            if self._worker is not None:
+                self._worker.close()
+
+    def stop(self) -> None:
+        """Kill the job at hand, if any, and wait for the thread."""
+        self._stopped.set()
+        if self._worker is not None:
+            self._worker.kill()
+        self.join()
+
+    def _one(self, job: Job) -> None:
+        if self._worker is None:
+            self._worker = Worker(job.threads if isinstance(job, SpeedJob) else 1)
+        name = self._title(job)
+        self._show(name)
+        place = Place(self._slot, self._crew.storage_url, self._crew.memory_bytes)
+        done = self._worker.run(job, place, self._crew.limit_s, lambda text: self._show(f"{name}  {text}"))
+        self._finished.put((job, done))
+
+    def _show(self, text: str) -> None:
+        self._crew.at_work[self._slot] = text
+
+
+def _by_device(jobs: Sequence[Job]) -> Mapping[str, "queue.SimpleQueue[Job]"]:
+    waiting: dict[str, queue.SimpleQueue[Job]] = {}
+    for job in jobs:
+        waiting.setdefault(job.device, queue.SimpleQueue()).put(job)
+    return waiting
+
+
+def _take(finished: "queue.SimpleQueue[Finished]", expected: int) -> Iterator[Finished | None]:
+    taken = 0
+    while taken < expected:
+        try:
+            item = finished.get(timeout=TICK_S)
+        except queue.Empty:
+            yield None
+        else:
+            taken += 1
+            yield item

@@ -1,0 +1,135 @@
+"""What `bench data` does: say which data sets are here, bring them, verify them. Prints nothing itself."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.errors import UserError
+from bench.plugins import unknown
+from bench.task import Dataset, DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
+
+Report = Callable[[str], None]
+WORST_FIRST = ("altered", "absent", "verified")
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """One data set, as a table shows it."""
+
+    name: str
+    title: str
+    nodes: int
+    edges: int
+    features: int
+    classes: int
+    splits: tuple[str, ...]
+    state: str  # "verified", "generated", "absent", "altered"
+    place: str
+    note: str = ""
+    problem: str = ""  # why fetching or verifying failed; exit status 1 if any row has one
+
+
+def data_rows(
+    datasets: Mapping[str, Dataset],
+    names: Sequence[str] = (),
+    *,
+    fetch: bool = False,
+    verify: bool = False,
+    report: Report,
+) -> list[DataRow]:
+    """A row for each named data set, or for all; the failure of one does not keep the others from being done.
+
+    Args:
+        datasets: What there is, by name.
+        names: Which are meant; all if empty.
+        fetch: Bring what is absent or altered.
+        verify: Load each, and compare it with what is said of it.
+        report: Gets a line for each thing that is brought or set aside.
+
+    Raises:
+        UserError: there is no data set of that name.
+    """
+    chosen = [_named(datasets, name) for name in names] or list(datasets.values())
+    return [_row(dataset, fetch, verify, report) for dataset in chosen]
+
+
+def _row(dataset: Dataset, fetch: bool, verify: bool, report: Report) -> DataRow:
+    problem = ""
+    try:
+        if fetch:
+            dataset.fetch(report)
+        if verify:
+            problem = "; ".join(_faults(dataset))
+    except DataUnavailable as failure:
+        problem = str(failure)
+    info = dataset.info
+    state, place, note = _summary(dataset.files())
+    return DataRow(
+        name=info.name,
+        title=info.title,
+        nodes=info.nodes,
+        edges=info.edges,
+        features=info.features,
+        classes=info.classes,
+        splits=info.splits,
+        state=state,
+        place=place,
+        note=note,
+        problem=problem,
+    )
+
+
+def _summary(files: Sequence[FileState]) -> tuple[str, str, str]:
+    """State, place and note of a data set: those of the files in the worst state."""
+    if not files:
+        return "generated", "", ""
+    state = next(state for state in WORST_FIRST if any(file.state == state for file in files))
+    meant = [file for file in files if file.state == state]
+    place = ", ".join(dict.fromkeys(str(Path(file.place).parent) for file in meant))
+    if state == "verified":
+        return state, place, ""
+    notes = "".join(f"; {file.name}: {file.note}" for file in meant if file.note)
+    return state, place, f"{len(meant)} of {len(files)} files{notes}"
+
+
+def _faults(dataset: Dataset) -> Iterator[str]:
+    """What differs between a data set and what is said of it; brings nothing."""
+    unfit = [file for file in dataset.files() if file.state != "verified"]
+    if unfit:
+        yield from (f"{file.place}: {' '.join([file.state, file.note]).strip()}" for file in unfit)
+        return
+    data = dataset.load()
+    yield from _wrong_counts(dataset.info, data)
+    for split in dataset.info.splits:
+        yield from _wrong_nodes(split, dataset.nodes(data, split, seed=0), data.graph.num_nodes)
+
+
+def _wrong_counts(info: DatasetInfo, data: NodeData) -> Iterator[str]:
+    counts = {
+        "nodes": (info.nodes, data.graph.num_nodes),
+        "edges": (info.edges, data.graph.num_edges),
+        "rows of features": (info.nodes, data.x.shape[0]),
+        "features": (info.features, data.x.shape[1]),
+        "labels": (info.nodes, len(data.y)),
+        "classes": (info.classes, len(set(data.y.tolist()))),
+    }
+    for what, (expected, found) in counts.items():
+        if expected != found:
+            yield f"{info.name}: {expected} {what} expected, {found} found"
+
+
+def _wrong_nodes(split: str, nodes: Nodes, num_nodes: int) -> Iterator[str]:
+    for part in (nodes.train, nodes.validation, nodes.test):
+        if not len(part) or part.min() < 0 or part.max() >= num_nodes or len(set(part.tolist())) < len(part):
+            yield f"split {split}: a part is empty, repeats a node, or names one that does not exist"
+    for part in (nodes.validation, nodes.test):
+        if torch.isin(part, nodes.train).any():
+            yield f"split {split}: a training node is validated or tested on"
+
+
+def _named(datasets: Mapping[str, Dataset], name: str) -> Dataset:
+    if name in datasets:
+        return datasets[name]
+    raise UserError(unknown("data set", name, datasets))

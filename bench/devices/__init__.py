@@ -1,0 +1,1 @@
+"""One file per device kind, each exporting `DEVICE`."""

@@ -1,0 +1,99 @@
+"""A results folder: `results/<experiment>/`, and who may write to it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from bench import records
+from bench.config import Experiment
+from bench.errors import UserError
+
+SNAPSHOT = "experiment.json"
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """`records.jsonl` is the truth; `experiment.json` says what was asked; the rest is views of the two."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The experiment's short name, which is the folder's."""
+        return self.path.name
+
+    def records(self) -> list[records.Record]:
+        """See `bench.records.read`."""
+        return records.read(self.path)
+
+    def experiment(self) -> Experiment:
+        """What the last run in this folder was asked.
+
+        Raises:
+            UserError: nothing was run here, or the snapshot cannot be read.
+        """
+        path = self.path / SNAPSHOT
+        try:
+            return Experiment.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            raise UserError(f"{self.path}: nothing was run here; `bench run {self.name}` does") from None
+        except (OSError, ValidationError) as problem:
+            raise UserError(f"{path}: cannot be read ({problem}); run the experiment again") from None
+
+    def write_experiment(self, experiment: Experiment) -> None:
+        """Keep what is asked beside what comes out, so that views can be rebuilt without the file."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / SNAPSHOT, experiment.model_dump_json(indent=1) + "\n")
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the folder for one run.
+
+        Raises:
+            UserError: another run holds it; says which process, on which host, since when.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        holder = self.path / ".holder"
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.path}: another run is at work here ({_read(holder)}); wait for it, "
+                "or pass --results with another folder"
+            ) from None
+        try:
+            holder.write_text(f"process {os.getpid()} on {os.uname().nodename}\n")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write under a temporary name, then rename: a reader sees the old content or the new, never half."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return "unknown process"

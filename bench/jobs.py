@@ -1,0 +1,298 @@
+"""A job in, an outcome out. Knows no file of results, no MLflow, no terminal."""
+
+import random
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from bench import network, parity, seeds, timing, train
+from bench.config import Architecture, Protocol, Setting, Training
+from bench.device import Device
+from bench.outcomes import Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
+from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
+from bench.settings import apply, current
+from bench.task import DataUnavailable, NodeData, NodeTask, Split, accuracy, row_normalised
+from bench.train import Inputs
+from bench.work import FitJob, Job, ParityJob, SpeedJob, TuneJob
+from implementations.contract import Backend, LayerConfig, Operator
+
+GIB = 2**30
+PROGRESS_EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs and what it may use."""
+
+    slot: str  # "cpu:0"
+    storage_url: str = ""  # of Optuna studies
+    memory_bytes: int | None = None
+
+
+Progress = Callable[[str], None]
+
+
+class Unsupported(Exception):
+    """The combination cannot run; the text is for the table."""
+
+
+class TooLarge(Exception):
+    """The prediction does not fit in memory; nothing was allocated."""
+
+
+def run_job(job: Job, place: Place, progress: Progress = lambda text: None) -> Outcome:
+    """Run one job to its outcome. Whatever goes wrong in it is an outcome too."""
+    try:
+        return _run(_Bench.of(job, place), job, place, progress)
+    except (Unsupported, DataUnavailable) as reason:
+        return NotDone(status="unsupported", reason=str(reason))
+    except train.Diverged as reason:
+        return NotDone(status="diverged", reason=str(reason))
+    except (TooLarge, MemoryError, torch.OutOfMemoryError) as reason:
+        return NotDone(status="out_of_memory", reason=str(reason) or "the job ran out of memory")
+    except Exception as problem:  # noqa: BLE001 - the job boundary: a fault of one cell must not end the grid
+        if _is_allocation_failure(problem):
+            return NotDone(status="out_of_memory", reason=str(problem).splitlines()[0])
+        reason_line = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        return NotDone(status="error", reason=reason_line, detail=traceback.format_exc())
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """A job's plug-ins, resolved, and the device taken."""
+
+    backend: Backend
+    operator: Operator
+    device: Device
+    torch_device: torch.device
+    data: NodeData
+    classes: int
+
+    @classmethod
+    def of(cls, job: Job, place: Place) -> "_Bench":
+        device = DEVICES.get(job.device)
+        if reason := device.unavailable():
+            raise Unsupported(reason)
+        torch_device = device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+        backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
+        dataset = DATASETS.get(job.dataset)
+        bench = cls(
+            backend, operator, device, torch_device, _load(job.dataset, job.protocol.row_normalise),
+            dataset.info.classes,
+        )  # fmt: skip
+        bench.require(bench.configs(job.architecture), place.memory_bytes)
+        return bench
+
+    def configs(self, architecture: Architecture) -> list[LayerConfig]:
+        return network.layer_configs(architecture, self.data.x.shape[1], self.classes)
+
+    def require(self, configs: list[LayerConfig], memory_bytes: int | None) -> None:
+        """Refuse what cannot run, or cannot fit, before anything is allocated."""
+        nodes, edges = self.data.graph.num_nodes, self.data.graph.num_edges
+        needed = 0
+        for config in configs:
+            if reason := self.backend.unsupported(self.operator, config, self.torch_device):
+                raise Unsupported(reason)
+            needed += self.backend.memory_bytes(self.operator, config, nodes, edges)
+        free = min(self.device.free_memory_bytes(), memory_bytes or 2**62)
+        if needed > free:
+            raise TooLarge(
+                f"{self.backend.name} needs about {needed / GIB:.1f} GiB for {nodes:,} nodes and {edges:,} edges "
+                f"(predicted, not tried); {free / GIB:.1f} GiB are free"
+            )
+
+    def inputs(self, task: NodeTask, features: str) -> Inputs:
+        """The task on the device, with the graph in the back end's own form."""
+        dense = features == "dense" or not self.backend.sparse_features
+        return Inputs(
+            x=(task.x.to_dense() if dense else task.x).to(self.torch_device),
+            prepared=self.backend.prepare(task.graph.to(self.torch_device), self.torch_device),
+            y=task.y.to(self.torch_device),
+            split=Split(task.split.train.to(self.torch_device), task.split.validation.to(self.torch_device)),
+        )
+
+    def model(self, architecture: Architecture, protocol: Protocol, seed: int) -> network.Network:
+        """A network with the start weights of `seed`, on the device."""
+        configs = self.configs(architecture)
+        torch.manual_seed(seeds.derive(seed, "native init"))
+        start = seed if protocol.init == "canonical" else None
+        model = network.build(self.backend, self.operator, configs, architecture.feature_dropout, start)
+        return model.to(self.torch_device, getattr(torch, protocol.dtype))
+
+
+def _run(bench: _Bench, job: Job, place: Place, progress: Progress) -> Outcome:
+    match job:
+        case ParityJob():
+            return _parity(bench, job)
+        case SpeedJob():
+            return _speed(bench, job, progress)
+        case TuneJob():
+            return _tune(bench, job, place, progress)
+        case FitJob():
+            return fit(bench, job, progress)
+
+
+def _parity(bench: _Bench, job: ParityJob) -> Checked:
+    timed = getattr(torch, job.protocol.dtype)
+    dtypes = [torch.float64, timed] if bench.device.supports_float64() else [timed]
+    task = _task(job.dataset, job.protocol, seed=0)
+    return parity.check(
+        bench.backend, bench.operator, bench.configs(job.architecture), task, job.dataset,
+        list(dict.fromkeys(dtypes)), bench.torch_device,
+    )  # fmt: skip
+
+
+def _speed(bench: _Bench, job: SpeedJob, progress: Progress) -> Timed:
+    """One round: each track once, in an order of its own."""
+    task = _task(job.dataset, job.protocol, seed=0)
+    stop = bench.device.stopwatch()
+    bench.backend.prepare(task.graph.to(bench.torch_device), bench.torch_device)
+    bench.device.synchronize()
+    prepare_s = stop()
+    without = {}
+    if "same_input" in job.timing.tracks and not bench.backend.sparse_features:
+        without["same_input"] = f"{bench.backend.name} takes dense features only"
+    tracks = [track for track in job.timing.tracks if track not in without]
+    random.Random(seeds.derive("tracks", job.id)).shuffle(tracks)
+    measured = {}
+    for track in tracks:
+        progress(track.replace("_", " "))
+        measured[track] = _time_track(bench, job, task, track)
+    return Timed(
+        tracks={track: measured[track] for track in job.timing.tracks if track in measured},
+        prepare_s=prepare_s,
+        nodes=task.graph.num_nodes,
+        edges=task.graph.num_edges,
+        threads=job.threads,
+        without=without,
+    )
+
+
+def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> TrackTiming:
+    inputs = bench.inputs(task, "dense" if track == "as_shipped" else "sparse")
+    bench.device.reset_peak_memory()
+    model = bench.model(job.architecture, job.protocol, seed=0)
+    adam = train.optimizer(model, job.training)
+    torch.manual_seed(seeds.derive("speed", job.round))
+    trained = _measure(lambda: train.step(model, adam, inputs), bench.device, job)
+    peak_bytes = bench.device.peak_memory_bytes()
+    evaluated = _measure(lambda: train.logits(model, inputs), bench.device, job)
+    return TrackTiming(
+        train=_samples(trained),
+        evaluate=_samples(evaluated),
+        first_step_s=trained.warmup[0],
+        peak_bytes=peak_bytes,
+    )
+
+
+def _measure(call: Callable[[], object], device: Device, job: SpeedJob) -> timing.Measured:
+    return timing.measure(
+        call,
+        device,
+        samples=job.timing.samples,
+        min_sample_s=job.timing.min_sample_s,
+        max_phase_s=job.timing.max_phase_s,
+    )
+
+
+def _samples(measured: timing.Measured) -> Samples:
+    return Samples(
+        steps=measured.steps,
+        seconds=tuple(_digits(value) for value in measured.seconds),
+        warmup=tuple(_digits(value) for value in measured.warmup),
+    )
+
+
+def _tune(bench: _Bench, job: TuneJob, place: Place, progress: Progress) -> Tuned:
+    from bench import tuning  # imports Optuna and SQLAlchemy, which no other job needs
+
+    def evaluate(settings: dict[str, Setting], seed: int) -> tuple[float, int]:
+        architecture, training = apply(settings, job.architecture, job.training)
+        inputs = bench.inputs(_task(job.dataset, job.protocol, seed), job.protocol.features)
+        try:
+            _, fitted = _train(bench, job, architecture, training, seed, inputs, progress)
+        except train.Diverged:
+            return 0.0, training.max_epochs  # the worst there is, and never the best trial
+        return fitted.validation, fitted.epochs
+
+    def on_trial(number: int, value: float) -> None:
+        progress(f"trial {number} done: validation {100 * value:.2f} %")
+
+    defaults = current(job.space, job.architecture, job.training)
+    return tuning.tune(job, defaults, place.storage_url, evaluate, on_trial)
+
+
+def fit(bench: _Bench, job: FitJob, progress: Progress) -> Fitted:
+    """Train with one seed, then read the test nodes: here and nowhere else."""
+    task = _task(job.dataset, job.protocol, job.seed)
+    inputs = bench.inputs(task, job.protocol.features)
+    model, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
+    model.load_state_dict(fitted.state)
+    test = accuracy(train.logits(model, inputs), inputs.y, task.held_out.to(bench.torch_device))
+    curves = {name: tuple(map(_digits, values)) for name, values in vars(fitted.curves).items()}
+    return Fitted(
+        seed=job.seed,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        validation=fitted.validation,
+        test=test,
+        parameters=network.count_parameters(model),
+        curves=curves,
+    )
+
+
+def _train(
+    bench: _Bench,
+    job: TuneJob | FitJob,
+    architecture: Architecture,
+    training: Training,
+    seed: int,
+    inputs: Inputs,
+    progress: Progress,
+) -> tuple[network.Network, train.Fit]:
+    """Start weights, dropout and split follow from the seed alone, so runs pair up across back ends."""
+    model = bench.model(architecture, job.protocol, seed)
+    torch.manual_seed(seeds.derive(seed, "dropout"))
+
+    def on_epoch(epoch: int, validation: float) -> None:
+        if epoch % PROGRESS_EPOCHS == 0:
+            progress(f"seed {seed}, epoch {epoch}: validation {100 * validation:.1f} %")
+
+    return model, train.fit(model, inputs, training, on_epoch)
+
+
+# A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.
+@lru_cache(maxsize=4)
+def _load(dataset: str, row_normalise: bool) -> NodeData:
+    data = DATASETS.get(dataset).load()
+    x = row_normalised(data.x) if row_normalise else data.x
+    return NodeData(data.graph.with_self_loops(), x, data.y)
+
+
+@lru_cache(maxsize=32)
+def _task(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
+    plugin = DATASETS.get(dataset)
+    data = _load(dataset, protocol.row_normalise)
+    split = plugin.info.splits[0] if protocol.split == "default" else protocol.split
+    nodes = plugin.nodes(data, split, seed)
+    return NodeTask(
+        graph=data.graph,
+        x=data.x.to(getattr(torch, protocol.dtype)),
+        y=data.y,
+        classes=plugin.info.classes,
+        split=Split(nodes.train, nodes.validation),
+        held_out=nodes.test,
+    )
+
+
+def _digits(value: float) -> float:
+    """Seven significant digits: more than a timer or a float32 loss has, and half the size on disk."""
+    return float(f"{value:.7g}")
+
+
+def _is_allocation_failure(problem: Exception) -> bool:
+    """Torch reports a failed CPU allocation as a plain RuntimeError."""
+    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)

@@ -1,0 +1,171 @@
+"""Which MLflow runs to write, change or replace, so that a store says what the records say.
+
+A job's run is written once, from nothing to its end; if it is incomplete or its job was done again, it is replaced. A
+cell's run changes while results arrive. Runs that another live process is writing are left to it. What is in the store
+is looked up before it is written, and remembered, so that a repeated call costs nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from bench.mlflow_runs import Content
+from bench.owner import Owner
+
+FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as the store has it."""
+
+    id: str
+    experiment_id: str
+    status: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    has_dataset: bool
+
+
+class Store(Protocol):
+    """What is asked of a store; `bench.tracking` does it with MLflow."""
+
+    def find(self, experiment_id: str, search: str) -> Iterable[StoredRun]:
+        """The runs that match, trials and other levels included; deleted ones are not found."""
+        ...
+
+    def write(self, experiment_id: str, content: Content, status: str) -> str:
+        """A new run with everything that belongs to it, owned by this process; its status is set last."""
+        ...
+
+    def change(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str | None]) -> None:
+        """Set metrics and tags; a tag that is None is deleted."""
+        ...
+
+    def set_status(self, run_id: str, status: str, end_ms: int) -> None:
+        """Set a run's status, and its end unless it is RUNNING."""
+        ...
+
+    def discard(self, run: StoredRun) -> None:
+        """Delete a run and its children; one that was running ends as KILLED."""
+        ...
+
+
+@dataclass
+class Jobs:
+    """The runs of jobs, and of the report."""
+
+    store: Store
+    _written: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def sync(self, experiment_id: str, search: str, record: str, content: Callable[[], Content]) -> None:
+        """See to exactly one complete run that `search` finds and whose tag `record` is `record`."""
+        if self._written.get((experiment_id, search)) == record:
+            return
+        found = list(self.store.find(experiment_id, search))
+        if any(map(_in_other_hands, found)):
+            return
+        complete = [run for run in found if run.tags.get("record") == record and run.status in (FINISHED, FAILED)]
+        for run in found:
+            if run not in complete[:1]:
+                self.store.discard(run)
+        if not complete:
+            wanted = content()
+            self.store.write(experiment_id, wanted, final_status(wanted))
+        self._written[experiment_id, search] = record
+
+
+@dataclass
+class _Cell:
+    run: StoredRun
+    content: Content
+
+
+@dataclass
+class Cells:
+    """The runs of cells."""
+
+    store: Store
+    owner: Owner
+    _written: dict[tuple[str, str], _Cell] = field(default_factory=dict)
+
+    def sync(self, experiment_id: str, contents: Sequence[Content], *, live: bool) -> None:
+        """See to exactly one run per cell, RUNNING while `live`."""
+        for content in contents:
+            place = experiment_id, content.tags["cell"]
+            # Forgotten until it is written, so that after a failure it is looked up again.
+            known = self._written.pop(place, None)
+            run = known.run if known else self._take_over(*place)
+            if run is None or not _in_other_hands(run):
+                status = RUNNING if live else final_status(content)
+                self._written[place] = _Cell(self._update(experiment_id, run, content, status), content)
+
+    def finish(self, experiment_id: str, *, interrupted: bool) -> None:
+        """End the cells that this process left running."""
+        for (place, _), cell in self._written.items():
+            if place == experiment_id and cell.run.status == RUNNING:
+                status = KILLED if interrupted else final_status(cell.content)
+                self.store.set_status(cell.run.id, status, cell.content.end_ms)
+                cell.run = replace(cell.run, status=status)
+
+    def _take_over(self, experiment_id: str, cell: str) -> StoredRun | None:
+        """The cell's run as it is in the store; surplus ones are deleted."""
+        found = self.store.find(experiment_id, f"tags.level = 'cell' and tags.cell = '{cell}'")
+        kept_first = sorted(found, key=_in_other_hands, reverse=True)
+        for surplus in kept_first[1:]:
+            if not _in_other_hands(surplus):
+                self.store.discard(surplus)
+        return kept_first[0] if kept_first else None
+
+    def _update(self, experiment_id: str, run: StoredRun | None, content: Content, status: str) -> StoredRun:
+        metrics = {point.name: point.value for point in content.points}
+        if run is None or not _can_become(run, content, metrics):
+            if run is not None:
+                self.store.discard(run)
+            run_id = self.store.write(experiment_id, content, status)
+        else:
+            run_id = run.id
+            self._change(run, content, metrics, status)
+        return StoredRun(
+            run_id,
+            experiment_id,
+            status,
+            content.params,
+            {**content.tags, **self.owner.tags()},
+            metrics,
+            content.dataset is not None,
+        )
+
+    def _change(self, run: StoredRun, content: Content, metrics: Mapping[str, float], status: str) -> None:
+        new_metrics = {name: value for name, value in metrics.items() if run.metrics.get(name) != value}
+        owned = {**content.tags, **(self.owner.tags() if status == RUNNING else {})}
+        new_tags: dict[str, str | None] = {name: text for name, text in owned.items() if run.tags.get(name) != text}
+        new_tags |= {name: None for name in run.tags if name not in content.tags and _is_ours(name)}
+        if new_metrics or new_tags:
+            self.store.change(run.id, new_metrics, new_tags)
+        if status != run.status or (new_metrics and status != RUNNING):
+            self.store.set_status(run.id, status, content.end_ms)
+
+
+def final_status(content: Content) -> str:
+    """How a run ends that nobody interrupts."""
+    return FAILED if content.failed else FINISHED
+
+
+def _can_become(run: StoredRun, content: Content, metrics: Mapping[str, float]) -> bool:
+    """Whether changing the run is enough: parameters cannot be changed, and metrics cannot be deleted."""
+    return (
+        run.params == content.params
+        and run.metrics.keys() <= metrics.keys()
+        and (run.has_dataset or content.dataset is None)
+    )
+
+
+def _in_other_hands(run: StoredRun) -> bool:
+    owner = Owner.from_tags(run.tags)
+    return run.status == RUNNING and owner is not None and not owner.is_this_process() and not owner.dead()
+
+
+def _is_ours(tag: str) -> bool:
+    return not tag.startswith(("mlflow.", "owner."))

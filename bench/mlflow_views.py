@@ -1,0 +1,167 @@
+"""How MLflow's pages present an experiment: names, links, saved views and the texts that tell how to read it.
+
+MLflow 3.17 opens an experiment on an empty page about traces, shows no metric column and ten runs in its charts. A
+saved view, which is an experiment tag, brings columns, order and filter; a link that names it opens the runs that way.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from bench.config import Experiment
+from bench.work import CellKey
+
+KIND_TAG = "gat_bench"
+"""Experiment tag that marks ours: `cells` or `jobs`."""
+
+CELLS = "cells"
+JOBS = "jobs"
+_TRIALS = "trials"
+
+NOTE_TAG = "mlflow.note.content"
+_VIEW_TAG = "mlflow.sharedViewState."
+_MACHINE_LEARNING = "workflowType=machine_learning"
+
+
+def jobs_name(name: str) -> str:
+    """The MLflow experiment that holds the jobs of experiment `name`."""
+    return f"{name} · jobs"
+
+
+def link(experiment_id: str, view: str) -> str:
+    """Where a browser finds an experiment's runs under a saved view, relative to the server's address."""
+    return f"#/experiments/{experiment_id}/runs?{_MACHINE_LEARNING}&viewStateShareKey={_view_id(view)}"
+
+
+def cells_tags(name: str, experiment: Experiment, jobs_id: str, created_ms: int) -> dict[str, str]:
+    """Tags of the experiment that people compare."""
+    return {
+        KIND_TAG: CELLS,
+        "mlflow.experimentKind": "custom_model_development",
+        NOTE_TAG: _cells_note(name, experiment, jobs_id),
+        **_saved(_View(CELLS, "Back ends compared", _cell_columns(experiment), order="tags.`order`"), created_ms),
+    }
+
+
+def jobs_tags(name: str, created_ms: int) -> dict[str, str]:
+    """Tags of the experiment that holds jobs and trials."""
+    return {
+        KIND_TAG: JOBS,
+        "mlflow.experimentKind": "custom_model_development",
+        NOTE_TAG: _jobs_note(name),
+        **_saved(_View(JOBS, "Jobs", _JOB_COLUMNS, "tags.level = 'job'"), created_ms),
+        **_saved(_TRIALS_VIEW, created_ms),
+    }
+
+
+def cell_note(key: CellKey, experiment: Experiment, jobs_id: str) -> str:
+    """The description of a cell's run."""
+    tracks = " and ".join(f"`{track}/…`" for track in experiment.timing.tracks)
+    jobs = _filtered(jobs_id, f"tags.cell = '{key}'")
+    study = _filtered(jobs_id, f"params.operator = '{key.operator}' and params.dataset = '{key.dataset}'")
+    return (
+        f"**{key.backend}** runs **{key.operator}** on **{key.dataset}**, device {key.device}. "
+        f"[Its jobs]({jobs}): one run per seed, timing round and parity check, with curves and samples. "
+        f"[All jobs of {key.operator} on {key.dataset}]({study}), with the tuning study.\n\n"
+        "- `accuracy_test_pct_…`: test accuracy in percent over the final seeds: mean, standard deviation, and the "
+        f"{experiment.statistics.confidence:.0%} interval (low, high).\n"
+        f"- {tracks}: speed of one input path each, never to be mixed: median step times with intervals, edges and "
+        "nodes per second, peak memory beyond what was there before the model.\n"
+        "- tags: `status`, the verdicts against the baseline, versions and commit (`env.…`). A number that is absent "
+        "has its reason in the tags `accuracy`, `speed` or `parity`."
+    )
+
+
+@dataclass(frozen=True)
+class _View:
+    id: str
+    title: str
+    columns: Mapping[str, int]  # column -> width in pixels, in their order
+    filter: str = ""
+    order: str = ""  # newest first if empty
+    ascending: bool = True
+
+
+def _saved(view: _View, created_ms: int) -> dict[str, str]:
+    state = {
+        "selectedColumns": list(view.columns),
+        "columnOrder": list(view.columns),
+        "columnWidths": dict(view.columns),
+        "runsHiddenMode": "SHOW_ALL",
+        **({"searchFilter": view.filter} if view.filter else {}),
+        **({"orderByKey": view.order, "orderByAsc": view.ascending} if view.order else {}),
+    }
+    envelope = {"name": view.title, "createdAt": created_ms, "state": json.dumps(state)}
+    return {_VIEW_TAG + _view_id(view.id): json.dumps(envelope)}
+
+
+def _view_id(view: str) -> str:
+    return f"gat-bench-{view}"
+
+
+def _cell_columns(experiment: Experiment) -> dict[str, int]:
+    """The run's name, which MLflow shows first, has back end, operator, data set and device."""
+    speeds = ("train_step_ms_median", "eval_step_ms_median", "edges_per_s", "peak_memory_mib")
+    return {
+        "tags.`status`": 90,
+        "metrics.`accuracy_test_pct_mean`": 185,
+        "metrics.`accuracy_test_pct_std`": 175,
+        **{f"metrics.`{track}/{speed}`": 250 for track in experiment.timing.tracks for speed in speeds},
+        "tags.`verdict`": 600,
+    }
+
+
+_JOB_COLUMNS = {
+    "params.`phase`": 80,
+    "tags.`status`": 110,
+    "metrics.`accuracy_test_pct`": 150,
+    "metrics.`accuracy_validation_pct`": 185,
+    "metrics.`epochs`": 90,
+    "metrics.`seconds`": 90,
+    "tags.`reason`": 600,
+}
+_TRIAL_COLUMNS = {
+    "params.`operator`": 90,
+    "params.`dataset`": 90,
+    "params.`trial`": 60,
+    "metrics.`accuracy_validation_pct`": 185,
+    "metrics.`seeds`": 70,
+    "tags.`state`": 90,
+    "tags.`best`": 60,
+}
+
+
+# In any other than MLflow's own order, trials are listed one by one instead of folded under their study.
+_TRIALS_VIEW = _View(
+    _TRIALS,
+    "Trials of the tuning studies",
+    _TRIAL_COLUMNS,
+    "tags.level = 'trial'",
+    "metrics.`accuracy_validation_pct`",
+    ascending=False,
+)
+
+
+def _cells_note(name: str, experiment: Experiment, jobs_id: str) -> str:
+    report = _filtered(jobs_id, "tags.level = 'report'")
+    return (
+        f"**{experiment.title}** · [jobs: seeds, timing rounds, parity, tuning]({link(jobs_id, JOBS)}) · "
+        f"[trials]({link(jobs_id, _TRIALS)}) · [table, plots and page]({report})\n\n"
+        f"{experiment.description}\n\n"
+        f"`{name}` has one run per cell: a back end running an operator on a data set on a device. Compare like with "
+        "like: filter by `params.operator` and `params.dataset`, or select runs and press *Compare*. Grouping by "
+        "`backend` alone would average over data sets. Accuracies are percent."
+    )
+
+
+def _jobs_note(name: str) -> str:
+    return (
+        f"The single jobs behind experiment `{name}`: fits (one per seed, with curves by epoch), timing rounds (every "
+        "sample), parity checks, tuning studies with one run per trial, and the report's files. Each holds its "
+        "`record.json`, the line of `records.jsonl` that it was made from."
+    )
+
+
+def _filtered(experiment_id: str, search: str) -> str:
+    return f"#/experiments/{experiment_id}/runs?{_MACHINE_LEARNING}&searchFilter={quote(search, safe='')}"

@@ -1,0 +1,83 @@
+"""The layer stack that every back end is measured in, and its canonical start weights.
+
+    x_0 = features;  x_{k+1} = ELU(attention_k(dropout(x_k)));  logits = attention_L(dropout(x_L))
+
+Hidden layers concatenate their heads, the last one averages its own: Velickovic et al. 2018, section 3.3.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench import seeds
+from bench.config import Architecture
+from implementations import features
+from implementations.contract import Backend, LayerConfig, Operator, Params, load
+
+
+class Network(nn.Module):
+    """The stack; `forward(x [N, F], prepared)` gives logits [N, classes]."""
+
+    def __init__(self, layers: list[nn.Module], feature_dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.feature_dropout = feature_dropout
+
+    def forward(self, x: Tensor, prepared: Any) -> Tensor:
+        """See the module's docstring."""
+        last = len(self.layers) - 1
+        for position, layer in enumerate(self.layers):
+            x = layer(features.dropout(x, self.feature_dropout, self.training), prepared)
+            if position != last:
+                x = F.elu(x)
+        return x
+
+
+def layer_configs(architecture: Architecture, in_features: int, classes: int) -> list[LayerConfig]:
+    """One configuration per layer, first to last."""
+    configs = []
+    width = in_features
+    for position in range(architecture.layers):
+        is_last = position == architecture.layers - 1
+        configs.append(
+            LayerConfig(
+                in_channels=width,
+                out_channels=classes if is_last else architecture.hidden,
+                heads=architecture.output_heads if is_last else architecture.heads,
+                concat=not is_last,
+                bias=architecture.bias,
+                negative_slope=architecture.negative_slope,
+                share_weights=architecture.share_weights,
+                attention_dropout=architecture.attention_dropout,
+                residual=architecture.residual,
+            )
+        )
+        width = configs[-1].out_features
+    return configs
+
+
+def build(
+    backend: Backend, operator: Operator, configs: list[LayerConfig], feature_dropout: float, seed: int | None
+) -> Network:
+    """A network of one back end's layers; `seed` None leaves the library's own start weights.
+
+    The canonical start weights depend on operator, shapes and seed, never on the back end.
+    """
+    layers = []
+    for position, config in enumerate(configs):
+        layer = backend.layer(operator, config)
+        if seed is not None:
+            load(layer, backend.names(operator, config), start_weights(operator, config, seed, position))
+        layers.append(layer)
+    return Network(layers, feature_dropout)
+
+
+def start_weights(operator: Operator, config: LayerConfig, seed: int, position: int) -> Params:
+    """Canonical start weights of one layer."""
+    return operator.init(config, seeds.generator(seed, "init", position))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trained values."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,118 @@
+"""What a job can end in: a tagged union, so that a reader of records must handle "not done" to type-check.
+
+Times are seconds per step, accuracies fractions in [0, 1]; only reports multiply by 100.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bench.config import Frozen, Setting
+
+
+class Check(Frozen):
+    """One comparison of a back end with the reference."""
+
+    name: str  # what was compared: "output", "gradient of weight", "attention dropout rate"
+    graph: str
+    dtype: str
+    difference: float  # largest, relative to the scale of the reference; nan if nothing came out
+    tolerance: float
+    passed: bool
+    note: str = ""
+
+
+class Checked(Frozen):
+    """Parity: passed only if every check did."""
+
+    kind: Literal["parity"] = "parity"
+    passed: bool
+    checks: tuple[Check, ...]
+
+    def failure(self) -> str:
+        """The first failed check as a sentence, or nothing."""
+        failed = [check for check in self.checks if not check.passed]
+        if not failed:
+            return ""
+        first = failed[0]
+        return (
+            f"{first.name} on {first.graph} in {first.dtype}: off by {first.difference:.1e}, "
+            f"allowed {first.tolerance:.0e}{' (' + first.note + ')' if first.note else ''}; "
+            f"{len(failed)} of {len(self.checks)} checks failed"
+        )
+
+
+class Samples(Frozen):
+    """Raw timings of one phase: each value is the mean of `steps` consecutive steps."""
+
+    steps: int
+    seconds: tuple[float, ...]
+    warmup: tuple[float, ...]
+
+
+class TrackTiming(Frozen):
+    """One track of one round."""
+
+    train: Samples  # forward, loss, backward, Adam
+    evaluate: Samples  # forward in evaluation mode
+    first_step_s: float
+    peak_bytes: int | None  # beyond what was resident before the model was built
+
+
+class Timed(Frozen):
+    """One round of speed."""
+
+    kind: Literal["speed"] = "speed"
+    tracks: dict[str, TrackTiming]
+    prepare_s: float  # graph conversion
+    nodes: int
+    edges: int  # with self-loops
+    threads: int
+    # Tracks that the back end cannot take, with the reason.
+    without: dict[str, str] = {}
+
+
+class Trial(Frozen):
+    """One point of the search space; `values` maps a seed to its best validation accuracy."""
+
+    number: int
+    settings: dict[str, Setting]
+    state: Literal["complete", "pruned", "failed"]
+    values: dict[int, float]
+    epochs: float  # mean over seeds
+
+
+class Tuned(Frozen):
+    """The best complete trial of a study."""
+
+    kind: Literal["tune"] = "tune"
+    best: dict[str, Setting]
+    best_trial: int
+    validation: float
+    trials: tuple[Trial, ...]
+    study: str  # name of the Optuna study in the storage
+
+
+class Fitted(Frozen):
+    """One trained model. Curves hold one value per epoch."""
+
+    kind: Literal["fit"] = "fit"
+    seed: int
+    epochs: int
+    best_epoch: int
+    validation: float
+    test: float
+    parameters: int
+    curves: dict[str, tuple[float, ...]]
+
+
+class NotDone(Frozen):
+    """Why there is no result. These are results too: the table shows the sentence."""
+
+    kind: Literal["not_done"] = "not_done"
+    status: Literal["unsupported", "parity", "budget", "out_of_memory", "timeout", "diverged", "error"]
+    reason: str
+    detail: str = ""  # traceback, for `error`
+
+
+Outcome = Annotated[Checked | Timed | Tuned | Fitted | NotDone, Field(discriminator="kind")]

@@ -1,0 +1,116 @@
+"""The parity gate: what a back end must agree on with the float64 reference before it is timed or ranked.
+
+Every layer of the experiment's own network on the experiment's own data, and small layers on adversarial graphs;
+in float64 and in the timed dtype; and a check that attention dropout drops what it should.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bench import seeds
+from bench.outcomes import Check, Checked
+from bench.task import NodeTask
+from implementations.adversarial import ADVERSARIAL, inputs
+from implementations.contract import Backend, Graph, LayerConfig, Operator
+from implementations.dropout_check import compare_dropout
+from implementations.parity import Comparison, compare
+
+# The reference walks over blocks of targets in float64; beyond this many nodes a part of the graph stands for it.
+MOST_NODES = 4000
+
+
+def check(
+    backend: Backend,
+    operator: Operator,
+    configs: list[LayerConfig],
+    task: NodeTask,
+    dataset: str,
+    dtypes: list[torch.dtype],
+    device: torch.device,
+) -> Checked:
+    """Hold one back end to the reference of one operator; see the module's docstring."""
+    checks = [
+        *_on_data(backend, operator, configs, task, dataset, dtypes, device),
+        *_on_adversarial(backend, operator, configs, dtypes, device),
+        *_dropout(backend, operator, configs[0], dtypes[-1], device),
+    ]
+    return Checked(passed=all(check.passed for check in checks), checks=tuple(checks))
+
+
+def _on_data(
+    backend: Backend,
+    operator: Operator,
+    configs: list[LayerConfig],
+    task: NodeTask,
+    dataset: str,
+    dtypes: list[torch.dtype],
+    device: torch.device,
+) -> Iterator[Check]:
+    graph, first_x, where = _part(task, dataset)
+    for position, config in enumerate(configs):
+        x, y = _layer_inputs(graph, first_x, config, position)
+        for dtype in dtypes:
+            found = compare(backend, operator, config, graph, x, y, dtype, device)
+            yield from _checks(found, f"{where}, layer {position + 1}", dtype)
+
+
+def _on_adversarial(
+    backend: Backend,
+    operator: Operator,
+    configs: list[LayerConfig],
+    dtypes: list[torch.dtype],
+    device: torch.device,
+) -> Iterator[Check]:
+    for name, build in ADVERSARIAL.items():
+        for concat in (True, False):
+            config = replace(configs[0], in_channels=12, out_channels=5, heads=3, concat=concat)
+            x, y = inputs(build(), config.in_channels, config.out_features)
+            where = name if concat else f"{name}, heads averaged"
+            for dtype in dtypes:
+                found = compare(backend, operator, config, build(), x, y, dtype, device)
+                yield from _checks(found, where, dtype)
+
+
+def _dropout(
+    backend: Backend, operator: Operator, config: LayerConfig, dtype: torch.dtype, device: torch.device
+) -> Iterator[Check]:
+    yield from _checks(compare_dropout(backend, operator, config, device, dtype), "attention dropout", dtype)
+
+
+def _checks(found: list[Comparison], where: str, dtype: torch.dtype) -> Iterator[Check]:
+    for comparison in found:
+        yield Check(
+            name=comparison.name,
+            graph=where,
+            dtype=str(dtype).removeprefix("torch."),
+            difference=comparison.difference,
+            tolerance=comparison.tolerance,
+            passed=comparison.passed,
+            note=comparison.note,
+        )
+
+
+# The reference is cached by the identity of what it is given, so back ends and dtypes must be given the same objects.
+@lru_cache(maxsize=8)
+def _layer_inputs(graph: Graph, first_x: Tensor, config: LayerConfig, position: int) -> tuple[Tensor, Tensor]:
+    generator = seeds.generator("parity", position)
+    y = torch.randint(config.out_features, (graph.num_nodes,), generator=generator)
+    if position == 0:
+        return first_x, y
+    x = torch.randn(graph.num_nodes, config.in_channels, generator=generator, dtype=torch.float64)
+    return x, y
+
+
+@lru_cache(maxsize=4)
+def _part(task: NodeTask, dataset: str) -> tuple[Graph, Tensor, str]:
+    """The whole graph, or the part that its first `MOST_NODES` nodes induce."""
+    graph, x = task.graph, task.x
+    if graph.num_nodes <= MOST_NODES:
+        return graph, x, dataset
+    inside = (graph.edge_index < MOST_NODES).all(dim=0)
+    part = Graph(MOST_NODES, graph.edge_index[:, inside])
+    return part, x.to_dense()[:MOST_NODES].to_sparse_csr(), f"{dataset}, first {MOST_NODES} nodes"

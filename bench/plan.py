@@ -1,0 +1,204 @@
+"""From an experiment to its jobs: pure functions of the experiment and what is already recorded.
+
+parity -> speed -> tune -> fit. Speed comes before tuning and fitting because it tells what they would cost.
+"""
+
+import itertools
+import random
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench import seeds, settings
+from bench.basis import basis, speed_basis
+from bench.config import Experiment, Setting
+from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
+from bench.records import Record
+from bench.work import CellKey, FitJob, ParityJob, SpeedJob, TuneJob
+
+
+def cells(experiment: Experiment) -> list[CellKey]:
+    """The grid, data sets outermost."""
+    return [
+        CellKey(backend, operator, dataset, device)
+        for dataset, operator, device, backend in itertools.product(
+            experiment.datasets, experiment.operators, experiment.devices, experiment.backends
+        )
+    ]
+
+
+def parity_jobs(experiment: Experiment) -> list[ParityJob]:
+    """One for each cell."""
+    return [ParityJob(**_common(experiment, cell), architecture=experiment.architecture) for cell in cells(experiment)]
+
+
+def speed_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[SpeedJob]:
+    """Round after round, each a new random order of all cells, so that drift of the machine hits all alike."""
+    streams = [(cell, threads, 0) for cell in able for threads in experiment.timing.threads]
+    streams += [(cell, threads, 1) for cell, threads, _ in streams if cell.backend == experiment.timing.self_test][:1]
+    jobs = []
+    for round_ in range(experiment.timing.rounds):
+        order = list(streams)
+        random.Random(seeds.derive("order of round", round_)).shuffle(order)
+        jobs += [_speed_job(experiment, cell, threads, round_, replica) for cell, threads, replica in order]
+    return jobs
+
+
+def tune_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[TuneJob]:
+    """One per operator and data set, on the first able cell; or one per cell under `scope = "cell"`."""
+    if not experiment.tuning.trials:
+        return []
+    jobs: dict[str, TuneJob] = {}
+    for cell in able:
+        job = _tune_job(experiment, cell)
+        jobs.setdefault(job.id, job)
+    return list(jobs.values())
+
+
+def fit_jobs(experiment: Experiment, able: Iterable[CellKey], done: Mapping[str, Record]) -> list[FitJob]:
+    """Seed after seed, all cells in turn; only cells whose study is finished."""
+    jobs = []
+    for seed, cell in itertools.product(experiment.seeds, list(able)):
+        tuned = tuned_settings(experiment, cell, done)
+        if tuned is not None:
+            architecture, training = settings.apply(tuned, experiment.architecture, experiment.training)
+            jobs.append(
+                FitJob(
+                    **_common(experiment, cell),
+                    architecture=architecture,
+                    training=training,
+                    seed=seed,
+                    tuned=tuned,
+                )
+            )
+    return jobs
+
+
+def tuned_settings(experiment: Experiment, cell: CellKey, done: Mapping[str, Record]) -> dict[str, Setting] | None:
+    """What the cell's study chose; empty where nothing is tuned, None where the study has not finished."""
+    if not experiment.tuning.trials:
+        return {}
+    record = done.get(_tune_job(experiment, cell).id)
+    return record.outcome.best if record and isinstance(record.outcome, Tuned) else None
+
+
+def passed(jobs: Iterable[ParityJob], done: Mapping[str, Record]) -> list[CellKey]:
+    """Cells whose parity check is recorded as passed."""
+    found = []
+    for job in jobs:
+        record = done.get(job.id)
+        if record and isinstance(record.outcome, Checked) and record.outcome.passed:
+            found.append(job.key)
+    return found
+
+
+@dataclass(frozen=True)
+class EpochCost:
+    """Measured seconds of one epoch (training step and evaluation) of each cell that was timed."""
+
+    epoch_s: Mapping[CellKey, float]
+
+    @classmethod
+    def of(cls, experiment: Experiment, records: Iterable[Record]) -> "EpochCost":
+        """Medians over rounds, of the track that the accuracy runs use, where it was timed."""
+        preferred = "same_input" if experiment.protocol.features == "sparse" else "as_shipped"
+        found: dict[CellKey, list[float]] = {}
+        for record in records:
+            if isinstance(record.outcome, Timed) and record.outcome.tracks:
+                tracks = record.outcome.tracks
+                track = tracks.get(preferred) or next(iter(tracks.values()))
+                epoch_s = statistics.median(track.train.seconds) + statistics.median(track.evaluate.seconds)
+                found.setdefault(record.key, []).append(epoch_s)
+        return cls({key: statistics.median(values) for key, values in found.items()})
+
+    def fit_s(self, experiment: Experiment, cell: CellKey, epochs: float) -> float | None:
+        """Predicted seconds for all seeds of a cell, or None if it was not timed."""
+        epoch_s = self.epoch_s.get(cell)
+        return None if epoch_s is None else epoch_s * epochs * len(experiment.seeds)
+
+    def study_s(self, experiment: Experiment, cell: CellKey) -> float | None:
+        """Upper bound of a study's seconds, or None if the cell was not timed."""
+        epoch_s = self.epoch_s.get(cell)
+        if epoch_s is None:
+            return None
+        tuning = experiment.tuning
+        epochs = tuning.max_epochs or experiment.training.max_epochs
+        return epoch_s * epochs * tuning.trials * len(tuning.seeds)
+
+
+def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapping[str, Record]) -> NotDone | None:
+    """Why all seeds of this job's cell would exceed its budget, or None."""
+    epochs, how = _expected_epochs(experiment, job, done)
+    needed_s = cost.fit_s(experiment, job.key, epochs)
+    allowed_s = experiment.budget.cell_fit_s
+    if needed_s is None or needed_s <= allowed_s:
+        return None
+    return NotDone(
+        status="budget",
+        reason=f"would take {duration(needed_s)} for {len(experiment.seeds)} seeds of {epochs:.0f} epochs ({how}, "
+        f"{cost.epoch_s[job.key]:.2f} s each as measured); the file allows {duration(allowed_s)}",
+    )
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Record]) -> tuple[float, str]:
+    """Epochs that other back ends took at the same settings, or the study's, or the most there can be."""
+    taken = [
+        record.outcome.epochs
+        for record in done.values()
+        if isinstance(record.outcome, Fitted)
+        and (record.key.operator, record.key.dataset) == (job.operator, job.dataset)
+    ]
+    if taken:
+        return statistics.mean(taken), "as the other back ends took"
+    tune = done.get(_tune_job(experiment, job.key).id) if experiment.tuning.trials else None
+    if tune and isinstance(tune.outcome, Tuned):
+        return tune.outcome.trials[tune.outcome.best_trial].epochs, "as in the study"
+    return job.training.max_epochs, "at most"
+
+
+def _common(experiment: Experiment, cell: CellKey) -> dict[str, Any]:
+    return {
+        **cell._asdict(),
+        "protocol": experiment.protocol,
+        "basis": basis(cell.backend, cell.dataset),
+    }
+
+
+def _speed_job(experiment: Experiment, cell: CellKey, threads: int, round_: int, replica: int) -> SpeedJob:
+    # How many rounds and thread counts there are is no part of one round's identity: more of them keep what is there.
+    timing = experiment.timing.model_copy(update={"rounds": 0, "threads": (1,), "self_test": ""})
+    return SpeedJob(
+        **_common(experiment, cell) | {"basis": speed_basis(cell.backend, cell.dataset)},
+        architecture=experiment.architecture,
+        training=experiment.training,
+        timing=timing,
+        threads=threads,
+        round=round_,
+        replica=replica,
+    )
+
+
+def _tune_job(experiment: Experiment, cell: CellKey) -> TuneJob:
+    tuning = experiment.tuning
+    training = experiment.training
+    if tuning.max_epochs:
+        training = training.model_copy(update={"max_epochs": tuning.max_epochs})
+    shared = tuning.scope == "operator"
+    return TuneJob(
+        **_common(experiment, cell) | {"basis": basis(None if shared else cell.backend, cell.dataset)},
+        architecture=experiment.architecture,
+        training=training,
+        trials=tuning.trials,
+        seeds=tuning.seeds,
+        space=tuning.space,
+        shared=shared,
+    )

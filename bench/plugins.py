@@ -1,0 +1,75 @@
+"""How `bench` reaches what it compares: by name, from a folder of files or from another package's entry points."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar, cast
+
+from bench.device import Device
+from bench.errors import UserError
+from bench.task import Dataset
+from implementations.contract import Backend, Operator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plugins(Generic[T]):
+    """One kind of plug-in. A built-in one is `<package>/<name>.py`; names starting with `_` are helpers."""
+
+    kind: str  # as a person calls it: "back end"
+    package: str
+    attribute: str | None  # what the file exports; None: the module itself
+    group: str  # entry points of other packages
+
+    @cached_property
+    def _built_in(self) -> tuple[str, ...]:
+        folder = importlib.import_module(self.package).__path__
+        return tuple(sorted(m.name for m in pkgutil.iter_modules(folder) if not m.name.startswith("_")))
+
+    @cached_property
+    def _announced(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def names(self) -> list[str]:
+        """Every name, without importing any plug-in."""
+        return sorted({*self._built_in, *self._announced})
+
+    def get(self, name: str) -> T:
+        """The plug-in itself; its file is imported now.
+
+        Raises:
+            UserError: there is none of that name; says the nearest.
+        """
+        if name in self._built_in:
+            module = importlib.import_module(f"{self.package}.{name}")
+            return cast(T, getattr(module, self.attribute) if self.attribute else module)
+        if name in self._announced:
+            return cast(T, self._announced[name].load())
+        raise UserError(unknown(self.kind, name, self.names()))
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """ "there is no back end 'pig'; did you mean 'pyg'?" """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    cure = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    return f"there is no {kind} {name!r}; {cure}"
+
+
+BACKENDS = Plugins[Backend]("back end", "implementations.backends", "BACKEND", "gat_bench.backends")
+OPERATORS = Plugins[Operator]("operator", "implementations.operators", None, "gat_bench.operators")
+DATASETS = Plugins[Dataset]("data set", "bench.datasets", "DATASET", "gat_bench.datasets")
+DEVICES = Plugins[Device]("device", "bench.devices", "DEVICE", "gat_bench.devices")
+
+KINDS: dict[str, Plugins[Any]] = {
+    "backends": BACKENDS,
+    "operators": OPERATORS,
+    "datasets": DATASETS,
+    "devices": DEVICES,
+}
+"""Key of an experiment file -> where its names are looked up."""

@@ -1,0 +1,123 @@
+"""The runner's side of a worker: start it, hand it jobs, bound their time, and see it die."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from bench.jobs import Place
+from bench.outcomes import NotDone
+from bench.work import Job
+from bench.worker import Done
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Worker:
+    """One child process; started at the first job, and again after it was killed."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+        self._process: subprocess.Popen[str] | None = None
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._errors: IO[str] | None = None
+
+    def run(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
+        """Run one job; a crash or a timeout of the child is an outcome."""
+        started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        outcome = None
+        try:
+            self._send({"job": job.model_dump(mode="json"), "place": asdict(place)})
+            while True:
+                line = self._answers.get(timeout=max(0.0, start + limit_s - time.monotonic()))
+                if line is None:
+                    outcome = self._crashed()
+                    break
+                answer = json.loads(line)
+                if "done" in answer:
+                    return Done.model_validate(answer["done"])
+                on_progress(answer["progress"])
+        except queue.Empty:
+            outcome = NotDone(status="timeout", reason=f"killed after its limit of {limit_s:.0f} s")
+        except BrokenPipeError:
+            outcome = self._crashed()
+        self.close()
+        seconds = round(time.monotonic() - start, 3)
+        return Done(outcome=outcome, environment={}, started_utc=started, seconds=seconds)
+
+    def kill(self) -> None:
+        """Kill the child with its own children; may be called while another thread is in `run`."""
+        if (process := self._process) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the child, if it lives, and release what belongs to it."""
+        if self._process is None:
+            return
+        self.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._errors):
+            if stream is not None:
+                _close(stream)
+        self._process = None
+
+    def _send(self, request: dict[str, Any]) -> None:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the child
+        self._answers = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(self._threads)),
+            start_new_session=True,
+        )
+        threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
+        return self._process
+
+    def _crashed(self) -> NotDone:
+        assert self._process is not None
+        code = self._process.wait()
+        detail = self._last_errors()
+        if code == -signal.SIGKILL:
+            reason = "the job was killed (signal 9), as the system does when memory ends"
+            return NotDone(status="out_of_memory", reason=reason, detail=detail)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return NotDone(status="error", reason=f"the job's process died with {how}", detail=detail)
+
+    def _last_errors(self) -> str:
+        if self._errors is None:
+            return ""
+        self._errors.flush()
+        self._errors.seek(0)
+        return self._errors.read()[-4000:]
+
+
+def _forward(stream: IO[str], answers: "queue.SimpleQueue[str | None]") -> None:
+    with stream:
+        for line in stream:
+            answers.put(line)
+    answers.put(None)
+
+
+def _close(stream: IO[str]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # a request that the dead child never read
+        stream.close()

@@ -1,0 +1,127 @@
+"""Every comparison that an experiment's results allow, judged together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from bench.config import Experiment
+from bench.report.cells import Cell, step_medians
+from bench.verdicts import (
+    AccuracyVerdict,
+    Pair,
+    Phase,
+    SelfTest,
+    TimedPhase,
+    TimeVerdict,
+    accuracy_verdicts,
+    self_tests,
+    time_verdicts,
+)
+from bench.work import CellKey
+
+PHASES: tuple[Phase, ...] = ("train", "evaluate")
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """In each pair the one listed later in the file is `first`, since the baseline is listed early."""
+
+    accuracy: tuple[AccuracyVerdict, ...]  # back ends, within an operator, data set and device
+    time: tuple[TimeVerdict, ...]
+    operators: tuple[AccuracyVerdict, ...]  # operators, within a back end, data set and device
+    self_tests: tuple[SelfTest, ...]
+
+    def accuracy_of(self, key: CellKey, baseline: str) -> AccuracyVerdict | None:
+        """The verdict on a cell's accuracy against a back end's."""
+        for verdict in self.accuracy:
+            if _is_about(verdict.pair, key, baseline):
+                return verdict
+        return None
+
+    def time_of(self, key: CellKey, baseline: str, phase: TimedPhase) -> TimeVerdict | None:
+        """The verdict on a cell's time against a back end's."""
+        for verdict in self.time:
+            if verdict.timed == phase and _is_about(verdict.pair, key, baseline):
+                return verdict
+        return None
+
+    def failed_self_tests(self, key: CellKey) -> list[SelfTest]:
+        """Self-tests on a cell's device that were not shown to be equal; they speak of the machine, not of a cell."""
+        return [
+            test for test in self.self_tests if not test.passed and test.verdict.pair.where.endswith(f" · {key.device}")
+        ]
+
+
+def compare(experiment: Experiment, cells: Sequence[Cell]) -> Comparisons:
+    """Judge all pairs. Holm's families: accuracy of back ends, their times, accuracy of operators."""
+    statistics = experiment.statistics
+    margin_points, level = statistics.accuracy_margin_points, statistics.confidence
+    return Comparisons(
+        accuracy=tuple(accuracy_verdicts(list(_backend_pairs(cells)), margin_points, level)),
+        time=tuple(time_verdicts(list(_time_pairs(experiment, cells)), statistics.time_margin, level)),
+        operators=tuple(accuracy_verdicts(list(_operator_pairs(cells)), margin_points, level)),
+        self_tests=tuple(self_tests(list(_repeats(experiment, cells)), statistics.time_margin, level)),
+    )
+
+
+def where_of(key: CellKey) -> str:
+    """All of a cell but its back end."""
+    return " · ".join(key[1:])
+
+
+def timed_phases(experiment: Experiment) -> list[TimedPhase]:
+    """Everything that is timed of each cell."""
+    timing = experiment.timing
+    return [
+        TimedPhase(track, threads, phase) for track in timing.tracks for threads in timing.threads for phase in PHASES
+    ]
+
+
+def _is_about(pair: Pair, key: CellKey, baseline: str) -> bool:
+    return (pair.first, pair.second, pair.where) == (key.backend, baseline, where_of(key))
+
+
+def _backend_pairs(cells: Sequence[Cell]) -> Iterator[Pair]:
+    for earlier, later in combinations([cell for cell in cells if cell.fits], 2):
+        if earlier.key[1:] == later.key[1:]:
+            yield Pair(
+                later.key.backend,
+                earlier.key.backend,
+                where_of(later.key),
+                later.accuracies,
+                earlier.accuracies,
+            )
+
+
+def _operator_pairs(cells: Sequence[Cell]) -> Iterator[Pair]:
+    for earlier, later in combinations([cell for cell in cells if cell.fits], 2):
+        key = later.key
+        if earlier.key == key._replace(operator=earlier.key.operator):
+            where = f"{key.backend} · {key.dataset} · {key.device}"
+            yield Pair(key.operator, earlier.key.operator, where, later.accuracies, earlier.accuracies)
+
+
+def _time_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Pair, TimedPhase]]:
+    for earlier, later in combinations([cell for cell in cells if cell.rounds], 2):
+        if earlier.key[1:] == later.key[1:]:
+            for timed in timed_phases(experiment):
+                values = [_medians(cell, timed) for cell in (later, earlier)]
+                if all(values):
+                    pair = Pair(later.key.backend, earlier.key.backend, where_of(later.key), *values)
+                    yield pair, timed
+
+
+def _repeats(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Pair, TimedPhase]]:
+    """The stream that was measured twice; if none was, the first that should have been, without a second half."""
+    timed = [cell for cell in cells if cell.key.backend == experiment.timing.self_test and cell.rounds]
+    for cell in [cell for cell in timed if cell.repeated] or timed[:1]:
+        for threads in cell.repeated or list(cell.rounds)[:1]:
+            for phase in (phase for phase in timed_phases(experiment) if phase.threads == threads):
+                if values := _medians(cell, phase):
+                    again = step_medians(cell.repeated.get(threads, {}), phase.track, phase.phase)
+                    name = cell.key.backend
+                    yield Pair(name, f"{name} again", where_of(cell.key), values, again), phase
+
+
+def _medians(cell: Cell, timed: TimedPhase) -> dict[int, float]:
+    return step_medians(cell.rounds.get(timed.threads, {}), timed.track, timed.phase)

@@ -1,0 +1,119 @@
+"""`report.html`: one self-contained page. Nothing is fetched, and every string is escaped."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from bench.folder import ResultsFolder, write_atomically
+from bench.report import grids, plots, wording
+from bench.report.results import Results
+from bench.report.wording import Footnotes
+
+Semantics = Mapping[str, Mapping[str, tuple[str, str]]]
+"""Back end -> topic -> (what its library does by itself, what runs here)."""
+
+_TEMPLATE = "page.html"
+
+_TONES = {
+    "good": ("passed", "done", "better", "faster", "yes"),
+    "bad": ("failed", "worse", "slower", "no:", "Warning"),
+    "open": ("undecided", "not run", "partial", "unsupported"),
+}
+
+
+def write(folder: ResultsFolder, results: Results, drawings: Mapping[str, str], semantics: Semantics | None) -> None:
+    """Write `report.html`; `drawings` are SVG texts by plot name."""
+    write_atomically(folder.path / "report.html", render(folder.name, results, drawings, semantics))
+
+
+def render(name: str, results: Results, drawings: Mapping[str, str], semantics: Semantics | None) -> str:
+    """The page's text."""
+    notes = Footnotes()
+    accuracy, speed = grids.accuracy(results, notes), grids.speed(results, notes)
+    beside = {
+        "accuracy": accuracy,
+        "step-time": speed,
+        "memory": grids.memory(results),
+        "trade-off": grids.trade_off(results),
+    }
+    return (
+        _environment()
+        .get_template(_TEMPLATE)
+        .render(
+            name=name,
+            experiment=results.experiment,
+            how_to_read=wording.how_to_read(results),
+            verdicts=results.verdicts(),
+            warnings=list(wording.warnings(results)),
+            tables=[accuracy, speed] if results.experiment.timing.rounds else [accuracy],
+            tuning=list(dict.fromkeys(f"{row.key.operator}: {row.tuning}" for row in results.rows if row.tuning)),
+            figures=[(plots.TITLES[plot], inline_svg(svg, plot), beside[plot]) for plot, svg in drawings.items()],
+            comparisons=[grid for grid in (grids.comparisons(results), grids.times(results)) if grid.lines],
+            parity_worst=grids.parity_worst(results),
+            parity=grids.parity(results),
+            semantics=_semantics(semantics or {}),
+            notes=notes.lines(),
+            provenance=wording.provenance(results),
+            environment=results.environment(),
+            settings=results.experiment.model_dump_json(indent=1),
+        )
+    )
+
+
+def inline_svg(svg: str, name: str) -> Markup:
+    """A drawing as part of a page: its ids and styles are its own, its size is the page's affair.
+
+    matplotlib escapes the text that it writes into an SVG, so that the drawing needs no further escaping.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"\sxmlns(:xlink)?=\"[^\"]*\"", "", body)
+    body = body.replace("xlink:href=", "href=").replace("*{", f"#{name} *{{")
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r'href="#', f'href="#{name}-', body)
+    body = body.replace("url(#", f"url(#{name}-")
+    label = escape(plots.TITLES[name])
+    # The size in points goes, the viewBox stays: the page scales the drawing to its column.
+    return Markup(re.sub(r'<svg width="\S+" height="\S+"', f'<svg id="{name}" role="img" aria-label="{label}"', body))
+
+
+def linked(text: str) -> Markup:
+    """Text whose references to notes are links."""
+    parts = re.split(r"\[(\d+)\]", text)
+    return Markup("").join(
+        Markup('<a href="#note-{0}">[{0}]</a>').format(part) if index % 2 else escape(part)
+        for index, part in enumerate(parts)
+    )
+
+
+def tone(text: str) -> str:
+    """Which colour a cell's words have, beside saying what they say."""
+    return next((name for name, words in _TONES.items() if text.startswith(words)), "")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"linked": linked, "tone": tone}
+    return environment
+
+
+def _semantics(semantics: Semantics) -> grids.Grid | None:
+    topics = dict.fromkeys(topic for facts in semantics.values() for topic in facts)
+    lines = tuple(
+        (topic, backend, *facts[topic], "" if facts[topic][0] == facts[topic][1] else "yes")
+        for topic in topics
+        for backend, facts in semantics.items()
+        if topic in facts
+    )
+    headers = ("topic", "back end", "the library by itself", "what runs here", "changed")
+    return grids.Grid("What each library does by itself and what runs here", headers, lines, 2) if lines else None

@@ -1,0 +1,66 @@
+"""What one experiment's records come to, worked out once and shared by every view."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from bench.config import Experiment
+from bench.records import Record
+from bench.report.cells import Cell, gather
+from bench.report.comparisons import Comparisons, compare
+from bench.report.rows import Row, rows_of
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows, cells and comparisons of one experiment."""
+
+    experiment: Experiment
+    cells: tuple[Cell, ...]
+    comparisons: Comparisons
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, experiment: Experiment, records: Sequence[Record]) -> Self:
+        """Work everything out; a pure function of its arguments."""
+        cells = gather(experiment, records)
+        comparisons = compare(experiment, cells)
+        return cls(experiment, tuple(cells), comparisons, tuple(rows_of(experiment, cells, comparisons)))
+
+    def counted(self) -> list[Record]:
+        """The records that the rows rest on, oldest first."""
+        found = {record.id: record for cell in self.cells for record in (*cell.records, cell.study) if record}
+        return sorted(found.values(), key=lambda record: (record.started_utc, record.id))
+
+    def environment(self) -> dict[str, str]:
+        """What the records say of where they were made; what differs between them in short, oldest first."""
+        values: dict[str, dict[str, None]] = {}
+        for record in self.counted():
+            for name, value in record.environment.items():
+                values.setdefault(name, {})[value] = None
+        return {name: _joint(list(values[name])) for name in sorted(values)}
+
+    def verdicts(self) -> dict[str, list[str]]:
+        """All verdicts as sentences, by what they are about; a kind without any is left out."""
+        found = self.comparisons
+        kinds = {
+            "Accuracy of back ends": [verdict.sentence() for verdict in found.accuracy],
+            "Training time": [verdict.sentence() for verdict in found.time if verdict.timed.phase == "train"],
+            "Evaluation time": [verdict.sentence() for verdict in found.time if verdict.timed.phase == "evaluate"],
+            "Accuracy of operators": [verdict.sentence() for verdict in found.operators],
+            "Self-test: the same back end twice": [test.sentence() for test in found.self_tests],
+        }
+        return {kind: sentences for kind, sentences in kinds.items() if sentences}
+
+
+def _joint(values: Sequence[str]) -> str:
+    if len(values) <= 3:
+        return ", ".join(values)
+    return f"{min(values, key=_number)} to {max(values, key=_number)} ({len(values)} values)"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

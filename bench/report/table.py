@@ -1,0 +1,109 @@
+"""The results as text: a table for the terminal, `table.md` and `table.csv`."""
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from bench.config import Experiment
+from bench.folder import ResultsFolder, write_atomically
+from bench.records import Record
+from bench.report import grids, wording
+from bench.report.columns import csv_text, meanings
+from bench.report.results import Results
+from bench.report.rows import Row
+from bench.report.wording import TRACKS, Footnotes
+
+
+def write(folder: ResultsFolder, experiment: Experiment, records: Sequence[Record]) -> None:
+    """Write `table.md` and `table.csv` into the folder."""
+    write_results(folder, Results.of(experiment, records))
+
+
+def write_results(folder: ResultsFolder, results: Results) -> None:
+    """See `write`; from results already worked out."""
+    write_atomically(folder.path / "table.md", markdown(results, folder.name))
+    write_atomically(folder.path / "table.csv", csv_text(results))
+
+
+def terminal(experiment: Experiment, records: Sequence[Record]) -> str:
+    """What a run prints at its end: a table per data set, device and thread count, notes, provenance."""
+    results = Results.of(experiment, records)
+    notes = Footnotes()
+    tables = [
+        f"{dataset} · {device} · {threads} thread{'s' if threads > 1 else ''}\n"
+        + _plain([row for row in results.rows if row.key[2:] == (dataset, device)], threads, notes)
+        for dataset in experiment.datasets
+        for device in experiment.devices
+        for threads in experiment.timing.threads
+    ]
+    remarks = "\n".join([*notes.lines(), *wording.warnings(results)])
+    parts = [experiment.title, *tables, _LEGEND, remarks, wording.provenance(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown(results: Results, name: str) -> str:
+    """`table.md`: how to read it, accuracy, speed, verdicts, notes, where the numbers come from."""
+    notes = Footnotes()
+    experiment = results.experiment
+    tables = [_section("Accuracy", _markdown(grids.accuracy(results, notes)))]
+    if experiment.timing.rounds:
+        tables.append(_section("Speed and memory", _markdown(grids.speed(results, notes))))
+    columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]
+    parts = [
+        f"# {experiment.title}",
+        experiment.description,
+        f"{wording.how_to_read(results)} A single number in brackets refers to the notes.",
+        *tables,
+        _section("Verdicts", "\n\n".join(_list(kind, lines) for kind, lines in results.verdicts().items())),
+        _section("Notes", "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])),
+        _section("Columns of table.csv", "\n".join(columns)),
+        f"---\n\n{wording.provenance(results)}. Made by `bench run {name}`, without a number typed by hand.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_LEGEND = (
+    "Accuracy: mean ± std over seeds [bootstrap interval of the mean]. Step: median over rounds [interval] of one "
+    "training step.\nBelow each, the verdict against the baseline. Never compare times of the two tracks."
+)
+
+
+def _plain(rows: Sequence[Row], threads: int, notes: Footnotes) -> str:
+    speeds = {row.key: [speed for speed in row.speeds if speed.threads == threads] for row in rows}
+    tracks = [speed.track for speed in speeds[rows[0].key]]
+    headers = ["", "parity", "accuracy, %", *(f"step ms,\n{TRACKS[track]}" for track in tracks)]
+    lines = [
+        [
+            f"{row.key.operator} · {row.key.backend}",
+            wording.parity(row.parity, notes),
+            _two_lines(
+                wording.accuracy(row.accuracy, row.accuracy_state, notes),
+                wording.against(row.accuracy_verdict, bool(row.accuracy)),
+            ),
+            *(
+                _two_lines(wording.step(speed, notes), wording.against(speed.verdict, bool(speed.timing)))
+                for speed in speeds[row.key]
+            ),
+            *(wording.mebibytes(speed.timing.peak_bytes) if speed.timing else "" for speed in speeds[row.key]),
+        ]
+        for row in rows
+    ]
+    headers += [f"MiB, {TRACKS[track]}".replace(" ", "\n", 2).replace("\n", " ", 1) for track in tracks]
+    return tabulate(lines, headers, tablefmt="simple", disable_numparse=True)
+
+
+def _two_lines(number: str, verdict: str) -> str:
+    return f"{number}\n{verdict}" if verdict else number
+
+
+def _markdown(grid: grids.Grid) -> str:
+    escaped = [[" ".join(text.replace("|", "\\|").split()) for text in line] for line in grid.lines]
+    return f"{grid.caption}\n\n{tabulate(escaped, grid.headers, tablefmt='github', disable_numparse=True)}"
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"### {title}", "", *(f"- {line}" for line in lines)])
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}" if body else ""

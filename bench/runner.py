@@ -1,0 +1,185 @@
+"""The grid: what is missing is run, what finishes is recorded at once, what is recorded is never repeated."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from bench import plan, records
+from bench.config import Experiment
+from bench.crew import Crew, Finished
+from bench.estimate import Estimates, Forecast
+from bench.folder import ResultsFolder
+from bench.jobs import GIB
+from bench.outcomes import NotDone
+from bench.plugins import DATASETS, DEVICES
+from bench.progress import Display, news, title
+from bench.records import Record
+from bench.task import DataUnavailable
+from bench.work import CellKey, FitJob, Job
+from bench.worker import Done
+
+
+class Listener(Protocol):
+    """Who is told of finished jobs besides the records file: tracking."""
+
+    def finished(self, record: Record) -> None:
+        """A record is on disk."""
+        ...
+
+    def quiet(self) -> contextlib.AbstractContextManager[None]:
+        """A block inside which it does nothing: timing is at work."""
+        ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, as opposed to what."""
+
+    parallel: int | None = None  # jobs at once per kind of device; None: one per slot
+    storage_url: str = ""  # of Optuna studies
+    retry: bool = False  # look anew at what ended in out of memory, timeout or divergence
+
+
+@dataclass
+class Grid:
+    """One run of one experiment in one results folder, which the caller holds exclusively."""
+
+    experiment: Experiment
+    folder: ResultsFolder
+    display: Display
+    listener: Listener
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        found = self.folder.records()
+        self._done = records.latest(found)
+        self._tried: set[str] = set()
+        self._estimates = Estimates(self.experiment, found)
+        self.forecast = Forecast.of(self.experiment)
+        budget = self.experiment.budget
+        self._crew = Crew(
+            slots=self._slots,
+            limit_s=budget.job_s,
+            storage_url=self.options.storage_url,
+            memory_bytes=int(budget.memory_gib * GIB) if budget.memory_gib else None,
+        )
+
+    def run(self) -> int:
+        """All phases in order; returns how many jobs ended in an error."""
+        self.folder.write_experiment(self.experiment)
+        self._bring_data()
+        checks = plan.parity_jobs(self.experiment)
+        self._together(checks)
+        able = plan.passed(checks, self._done)
+        timings = plan.speed_jobs(self.experiment, able)
+        self._alone(timings)
+        cost = plan.EpochCost.of(self.experiment, self._recorded(timings))
+        studies = plan.tune_jobs(self.experiment, self._worth_a_study(able, cost))
+        self._together(studies)
+        fits = self._fit(able, cost)
+        return sum(_is_error(record) for record in self._recorded([*checks, *timings, *studies, *fits]))
+
+    def missing(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those without a record that stands."""
+        return [job for job in jobs if not self._stands(job.id)]
+
+    def left_s(self) -> float:
+        """Expected seconds until all is done."""
+        parallel = max(len(self._slots(device)) for device in self.experiment.devices)
+        return self.forecast.left_s(self._estimates, self._stands, max(1, parallel))
+
+    def is_measured(self) -> bool:
+        """Whether the expectation rests on records rather than on a rough model."""
+        return self._estimates.measured()
+
+    def _bring_data(self) -> None:
+        """Download once, where a person can see it; what cannot be had, its jobs will say."""
+        for name in self.experiment.datasets:
+            with contextlib.suppress(DataUnavailable):
+                DATASETS.get(name).fetch(self.display.say)
+
+    def _worth_a_study(self, able: list[CellKey], cost: plan.EpochCost) -> list[CellKey]:
+        allowed_s = self.experiment.budget.study_s
+        return [cell for cell in able if (cost.study_s(self.experiment, cell) or 0.0) <= allowed_s]
+
+    def _fit(self, able: list[CellKey], cost: plan.EpochCost) -> list[FitJob]:
+        """Cheap cells first: how many epochs they take tells what the dear ones would take."""
+        fits = plan.fit_jobs(self.experiment, able, self._done)
+        self.forecast.phases["fit"] = fits
+        allowed_s, most = self.experiment.budget.cell_fit_s, self.experiment.training.max_epochs
+        cheap = {cell for cell in able if (cost.fit_s(self.experiment, cell, most) or 0.0) <= allowed_s}
+        self._together([job for job in fits if job.key in cheap])
+        dear = [job for job in fits if job.key not in cheap]
+        self._together(list(self._within_budget(dear, cost)))
+        return fits
+
+    def _within_budget(self, jobs: list[FitJob], cost: plan.EpochCost) -> Iterator[FitJob]:
+        """The jobs of cells that the budget allows; a cell that it does not gets one record that says so."""
+        refused: set[CellKey] = set()
+        for job in jobs:
+            if self._stands(job.id):
+                continue
+            reason = plan.over_budget(self.experiment, job, cost, self._done)
+            if reason is None:
+                yield job
+            elif job.key not in refused:
+                refused.add(job.key)
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                self._record(job, Done(outcome=reason, environment={}, started_utc=now, seconds=0.0))
+
+    def _together(self, jobs: Sequence[Job]) -> None:
+        self._follow(self._crew.together(self.missing(jobs), title))
+
+    def _alone(self, jobs: Sequence[Job]) -> None:
+        if todo := self.missing(jobs):
+            with self.listener.quiet():
+                self._follow(self._crew.alone(todo, title))
+
+    def _follow(self, finished: Iterator[Finished | None]) -> None:
+        for item in finished:
+            if item is not None:
+                self._record(*item)
+            self._show()
+
+    def _record(self, job: Job, done: Done) -> None:
+        """To disk first, then to whoever wants to know."""
+        record = Record(id=job.id, experiment=self.folder.name, job=job, **dict(done))
+        known = self._done.get(job.id)
+        self._tried.add(job.id)
+        if known is not None and isinstance(known.outcome, NotDone) and known.outcome == record.outcome:
+            return  # the same sentence as last time; it is on record
+        records.append(self.folder.path, record)
+        self._done[job.id] = record
+        self._estimates.add(record)
+        self.listener.finished(record)
+        self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
+
+    def _show(self) -> None:
+        total = self.forecast.total()
+        left = sum(not self._stands(job.id) for jobs in self.forecast.phases.values() for job in jobs)
+        self.display.update(total - left, total, self.left_s(), dict(self._crew.at_work))
+
+    def _stands(self, id_: str) -> bool:
+        """Whether a job needs no running: tried in this run, or recorded by an earlier one for good."""
+        if id_ in self._tried:
+            return True
+        record = self._done.get(id_)
+        if record is None or not record.final:
+            return False
+        return not (self.options.retry and isinstance(record.outcome, NotDone))
+
+    def _slots(self, device: str) -> Sequence[str]:
+        """A device that is absent gets one slot, on which its jobs say why."""
+        plugin = DEVICES.get(device)
+        if plugin.unavailable() is not None:
+            return (f"{device}:0",)
+        return plugin.slots()[: self.options.parallel]
+
+    def _recorded(self, jobs: Iterable[Job]) -> list[Record]:
+        return [self._done[job.id] for job in jobs if job.id in self._done]
+
+
+def _is_error(record: Record) -> bool:
+    return isinstance(record.outcome, NotDone) and record.outcome.status == "error"

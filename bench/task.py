@@ -1,0 +1,124 @@
+"""A node classification task as training sees it, and the data sets that make one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from implementations.contract import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What training and tuning may see. It has no test nodes: they are out of reach by type."""
+
+    train: Tensor  # node numbers [n] int64
+    validation: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class NodeTask:
+    """One data set under one protocol and seed. The graph already has its self-loops."""
+
+    graph: Graph
+    x: Tensor  # [N, F] float32, sparse CSR or dense
+    y: Tensor  # [N] int64
+    classes: int
+    split: Split
+    held_out: Tensor  # test nodes; read in exactly one function, `bench.jobs.fit`
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before it is loaded."""
+
+    name: str
+    title: str  # for people: "Cora (LINQS)"
+    source: str  # where it comes from, in words or as an address
+    licence: str
+    citation: str
+    nodes: int
+    edges: int  # directed, as stored, without added self-loops
+    features: int
+    classes: int
+    splits: tuple[str, ...]  # what `protocol.split` may name; the first is "default"
+    digest: str  # of the files' digests, or of the generator's parameters
+
+
+@dataclass(frozen=True, eq=False)
+class NodeData:
+    """A loaded data set: no self-loops added, features as stored, sparse CSR."""
+
+    graph: Graph
+    x: Tensor  # [N, F] float32 sparse CSR
+    y: Tensor  # [N] int64
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """A split with its test nodes."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class FileState:
+    """Whether one file of a data set is here and intact."""
+
+    name: str
+    state: str  # "verified", "absent", "altered"
+    place: str
+    note: str = ""
+
+
+class Dataset(Protocol):
+    """A data set: one file in `bench/datasets/` that exports `DATASET`."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known before loading."""
+        ...
+
+    def files(self) -> list[FileState]:
+        """State of each file, without fetching; empty for generated data."""
+        ...
+
+    def fetch(self, report: Callable[[str], None]) -> None:
+        """Bring and verify what is absent, saying what it does.
+
+        Raises:
+            DataUnavailable: when no source has it, with what to do about it.
+        """
+        ...
+
+    def load(self) -> NodeData:
+        """Read verified files; fetches what is absent first."""
+        ...
+
+    def nodes(self, data: NodeData, split: str, seed: int) -> Nodes:
+        """The split called `split`; for a fixed split the seed has no effect."""
+        ...
+
+
+class DataUnavailable(Exception):
+    """No source has the data, or a file is not what it should be; the text says which and what to do."""
+
+
+def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> float:
+    """Share of `nodes` whose largest logit is their label, in [0, 1]."""
+    return float((logits[nodes].argmax(-1) == y[nodes]).float().mean())
+
+
+def row_normalised(x: Tensor) -> Tensor:
+    """Sparse CSR x with each row divided by its sum; rows that sum to zero stay as they are."""
+    sums = torch.zeros(x.shape[0], dtype=x.dtype)
+    rows = torch.repeat_interleave(torch.arange(x.shape[0]), x.crow_indices().diff())
+    sums.index_add_(0, rows, x.values())
+    sums[sums == 0] = 1
+    return torch.sparse_csr_tensor(
+        x.crow_indices(), x.col_indices(), x.values() / sums[rows], x.shape, check_invariants=False
+    )

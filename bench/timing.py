@@ -1,0 +1,73 @@
+"""Timing that a sceptic can re-judge: calibrated, warmed up until steady, every sample kept.
+
+A sample is the mean of `steps` consecutive calls between two synchronisations. How rounds become a verdict is
+`bench.summary`'s matter; nothing is averaged or thrown away here.
+"""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.device import Device
+
+STEADY_WITHIN = 0.03  # two successive warm-up windows whose medians are closer than this
+WINDOW = 3
+MOST_WARMUPS = 12
+FEWEST_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds per call, of samples and of warm-ups, in the order they were taken."""
+
+    steps: int
+    seconds: tuple[float, ...]
+    warmup: tuple[float, ...]
+
+
+def measure(
+    call: Callable[[], object], device: Device, *, samples: int, min_sample_s: float, max_phase_s: float
+) -> Measured:
+    """Time `call` on `device`.
+
+    Args:
+        call: one step; its result is dropped.
+        device: supplies the stopwatch.
+        samples: how many to take; fewer, but at least two, where they would exceed `max_phase_s`.
+        min_sample_s: a sample makes as many calls as it takes to last this long.
+        max_phase_s: bound on warm-up plus samples, up to the last sample's own length.
+    """
+    first_s = _sample(call, device, 1)
+    steps = max(1, round(min_sample_s / first_s))
+    warmup = [first_s, *_warm_up(call, device, steps, max_phase_s / 2 - first_s)]
+    per_sample_s = warmup[-1] * steps
+    affordable = int((max_phase_s - sum(warmup) * steps) / per_sample_s)
+    count = min(samples, max(FEWEST_SAMPLES, affordable))
+    # The first call includes what is done once, so calibrate again now that calls are warm.
+    steps = max(1, round(min_sample_s / warmup[-1]))
+    return Measured(steps, tuple(_sample(call, device, steps) for _ in range(count)), tuple(warmup))
+
+
+def _warm_up(call: Callable[[], object], device: Device, steps: int, limit_s: float) -> list[float]:
+    """Samples until two successive windows agree, the limit is reached, or enough is enough."""
+    taken: list[float] = []
+    while len(taken) < MOST_WARMUPS:
+        taken.append(_sample(call, device, steps))
+        if sum(taken) * steps > limit_s or _is_steady(taken):
+            break
+    return taken
+
+
+def _is_steady(taken: list[float]) -> bool:
+    if len(taken) < 2 * WINDOW:
+        return False
+    before, after = statistics.median(taken[-2 * WINDOW : -WINDOW]), statistics.median(taken[-WINDOW:])
+    return abs(after - before) <= STEADY_WITHIN * before
+
+
+def _sample(call: Callable[[], object], device: Device, steps: int) -> float:
+    device.synchronize()
+    stop = device.stopwatch()
+    for _ in range(steps):
+        call()
+    return stop() / steps

@@ -1,0 +1,149 @@
+"""One training step, and fitting with early stopping on validation. The test nodes are not in reach here."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import Training
+from bench.task import Split
+
+
+class Diverged(Exception):
+    """The training loss is no longer a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a step needs besides the model, on the device."""
+
+    x: Tensor
+    prepared: Any
+    y: Tensor
+    split: Split
+
+
+@dataclass
+class Curves:
+    """One value per epoch; losses are mean cross-entropies, accuracy a fraction."""
+
+    train_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The weights that the stopping rule kept."""
+
+    state: dict[str, Tensor]
+    epochs: int
+    best_epoch: int
+    validation: float
+    curves: Curves
+
+
+def optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Adam with L2 on every parameter, as the GAT authors' code has it."""
+    return torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay)
+
+
+def step(model: nn.Module, adam: torch.optim.Optimizer, inputs: Inputs) -> Tensor:
+    """Forward, loss on the training nodes, backward, Adam. Returns the loss."""
+    model.train()
+    adam.zero_grad(set_to_none=True)
+    nodes = inputs.split.train
+    loss = F.cross_entropy(model(inputs.x, inputs.prepared)[nodes], inputs.y[nodes])
+    loss.backward()  # type: ignore[no-untyped-call]
+    adam.step()
+    return loss.detach()
+
+
+def logits(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Forward in evaluation mode, without gradients: [N, classes]."""
+    model.eval()
+    with torch.no_grad():
+        output: Tensor = model(inputs.x, inputs.prepared)
+    return output
+
+
+def fit(
+    model: nn.Module,
+    inputs: Inputs,
+    training: Training,
+    on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
+) -> Fit:
+    """Train until the stopping rule says so, and keep what it says to keep.
+
+    Raises:
+        Diverged: the loss became infinite or not a number.
+    """
+    adam = optimizer(model, training)
+    rule = StoppingRule(training)
+    curves = Curves()
+    kept = model.state_dict()
+    for epoch in range(1, training.max_epochs + 1):
+        loss = float(step(model, adam, inputs))
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} in epoch {epoch}")
+        validation_loss, accuracy = _validate(model, inputs)
+        curves.train_loss.append(loss)
+        curves.validation_loss.append(validation_loss)
+        curves.validation_accuracy.append(accuracy)
+        on_epoch(epoch, accuracy)
+        if rule.keeps(epoch, accuracy, validation_loss):
+            kept = {name: value.clone() for name, value in model.state_dict().items()}
+        if rule.patience_is_over(epoch):
+            break
+    best = rule.kept_epoch
+    return Fit(kept, epoch, best, curves.validation_accuracy[best - 1], curves)
+
+
+class StoppingRule:
+    """Which weights to keep and when to stop; a tie counts as an improvement.
+
+    both: patience restarts when accuracy or loss improves, weights are kept when both do (the GAT authors' code);
+    accuracy, loss: that quantity alone; never: the last epoch, whatever it brought.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.stop_on = training.stop_on
+        self.patience_epochs = training.patience_epochs
+        self.best_accuracy, self.lowest_loss = -math.inf, math.inf
+        self.improved_epoch = 0
+        self.kept_epoch = 1
+
+    def keeps(self, epoch: int, accuracy: float, loss: float) -> bool:
+        """Whether this epoch's weights replace the kept ones."""
+        better_accuracy, lower_loss = accuracy >= self.best_accuracy, loss <= self.lowest_loss
+        self.best_accuracy = max(self.best_accuracy, accuracy)
+        self.lowest_loss = min(self.lowest_loss, loss)
+        improves, keeps = {
+            "both": (better_accuracy or lower_loss, better_accuracy and lower_loss),
+            "accuracy": (better_accuracy, better_accuracy),
+            "loss": (lower_loss, lower_loss),
+            "never": (True, True),
+        }[self.stop_on]
+        if improves:
+            self.improved_epoch = epoch
+        if keeps:
+            self.kept_epoch = epoch
+        return keeps
+
+    def patience_is_over(self, epoch: int) -> bool:
+        """Whether the last improvement is `patience_epochs` ago."""
+        return epoch - self.improved_epoch >= self.patience_epochs
+
+
+def _validate(model: nn.Module, inputs: Inputs) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy on the validation nodes."""
+    nodes = inputs.split.validation
+    output, y = logits(model, inputs)[nodes], inputs.y[nodes]
+    loss = F.cross_entropy(output, y)
+    hits = (output.argmax(-1) == y).sum()
+    loss_value, hit_count = torch.stack([loss, hits.to(loss.dtype)]).tolist()  # one read from the device
+    return loss_value, hit_count / len(nodes)

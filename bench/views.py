@@ -1,0 +1,137 @@
+"""Views of the records: tables, plots, page, MLflow. Each can be rebuilt from the records alone."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bench.config import Experiment
+from bench.folder import ResultsFolder
+from bench.plugins import BACKENDS, DATASETS
+from bench.records import Record
+from bench.task import DatasetInfo
+
+if TYPE_CHECKING:
+    from bench.tracking import Tracking
+
+
+def write_views(folder: ResultsFolder) -> None:
+    """Tables, plots and the page."""
+    from bench.report import write_report
+
+    write_report(folder, semantics(folder.experiment()))
+
+
+def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:
+    """Back end -> topic -> (what its library does by itself, what runs here)."""
+    return {
+        name: {topic: (fact.native, fact.here) for topic, fact in BACKENDS.get(name).semantics.items()}
+        for name in experiment.backends
+        if name in BACKENDS.names()
+    }
+
+
+def dataset_infos(experiment: Experiment) -> dict[str, DatasetInfo]:
+    """What is known of the experiment's data sets."""
+    return {name: DATASETS.get(name).info for name in experiment.datasets if name in DATASETS.names()}
+
+
+def sync(uri: str | None, folder: ResultsFolder) -> None:
+    """Fill the MLflow store with whatever the records have and it has not.
+
+    Raises:
+        TrackingUnavailable: the store cannot be written; the records are not touched.
+    """
+    from bench.report.rows import rows
+    from bench.tracking import Tracking
+
+    experiment, records = folder.experiment(), folder.records()
+    tracking = Tracking(uri, folder.path.parent, dataset_infos(experiment))
+    tracking.heal()
+    tracking.sync(folder.name, experiment, records, rows(experiment, records), live=False)
+
+
+@contextmanager
+def live_tracking(uri: str | None, folder: ResultsFolder, experiment: Experiment) -> Iterator["LiveTracking"]:
+    """MLflow kept up to date while the block runs; "off" keeps it out altogether."""
+    tracking = LiveTracking(uri, folder, experiment)
+    if uri == "off":
+        yield tracking
+        return
+    tracking.start()
+    try:
+        yield tracking
+    except BaseException:
+        tracking.finish(interrupted=True)
+        raise
+    tracking.finish()
+
+
+class LiveTracking:
+    """Fills MLflow in the background; whatever happens to MLflow, the run goes on.
+
+    `trouble` is why it fell behind, or empty.
+    """
+
+    EVERY_S = 10.0  # a sync looks up what is there, which is not worth doing for each record
+
+    def __init__(self, uri: str | None, folder: ResultsFolder, experiment: Experiment) -> None:
+        self.trouble = ""
+        self.notices: list[str] = []
+        self._interrupted = False
+        self._uri, self._folder, self._experiment = uri, folder, experiment
+        self._news = threading.Event()
+        self._over = threading.Event()
+        self._at_work = threading.Lock()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    def finished(self, record: Record) -> None:
+        """A record is on disk; it will be read from there."""
+        del record
+        self._news.set()
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Nothing is done inside the block: timing is at work."""
+        with self._at_work:
+            yield
+
+    def finish(self, *, interrupted: bool = False) -> None:
+        """Bring the store up to date and end; cells of an interrupted run are left for the next one."""
+        self._interrupted = interrupted
+        self._over.set()
+        self._news.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        from bench.mlflow_store import TrackingUnavailable
+        from bench.tracking import Tracking
+
+        try:
+            with self._at_work:
+                tracking = Tracking(self._uri, self._folder.path.parent, dataset_infos(self._experiment))
+                tracking.heal()
+                self.notices += tracking.notices
+            while not self._over.is_set():
+                self._news.wait()
+                self._news.clear()
+                with self._at_work:
+                    self._sync(tracking, live=True)
+                self._over.wait(self.EVERY_S)
+            if self._interrupted:
+                tracking.finish(self._folder.name, interrupted=True)
+            else:
+                self._sync(tracking, live=False)
+        except TrackingUnavailable as problem:
+            self.trouble = str(problem)
+
+    def _sync(self, tracking: "Tracking", *, live: bool) -> None:
+        from bench.report.rows import rows
+
+        records = self._folder.records()
+        table = rows(self._experiment, records)
+        tracking.sync(self._folder.name, self._experiment, records, table, live=live)

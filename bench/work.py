@@ -1,0 +1,97 @@
+"""Jobs: the units of work. A job holds exactly what decides its outcome, so its content is its identity."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from bench.config import Architecture, Choice, FloatRange, Frozen, Protocol, Setting, Timing, Training
+
+
+class CellKey(NamedTuple):
+    """What a row of a table is about."""
+
+    backend: str
+    operator: str
+    dataset: str
+    device: str
+
+    def __str__(self) -> str:
+        return " · ".join(self)
+
+
+class _Job(Frozen):
+    backend: str
+    operator: str
+    dataset: str
+    device: str
+    protocol: Protocol
+    architecture: Architecture
+    # Digest of everything outside the job that decides its outcome: data, library versions, code.
+    basis: str
+
+    @property
+    def key(self) -> CellKey:
+        """The cell that the job belongs to."""
+        return CellKey(self.backend, self.operator, self.dataset, self.device)
+
+    @property
+    def id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the job's content."""
+        return digest(self.model_dump(mode="json"))
+
+
+class ParityJob(_Job):
+    """Hold one back end to the float64 reference of one operator."""
+
+    phase: Literal["parity"] = "parity"
+
+
+class SpeedJob(_Job):
+    """One round of timing in a fresh process. `replica` 1 is the second half of the A/A self-test."""
+
+    phase: Literal["speed"] = "speed"
+    training: Training
+    timing: Timing
+    threads: int
+    round: int
+    replica: int = 0
+
+
+class TuneJob(_Job):
+    """One Optuna study. `backend` and `device` say where it runs; under a shared scope they are no
+    part of its identity."""
+
+    phase: Literal["tune"] = "tune"
+    training: Training
+    trials: int
+    seeds: tuple[int, ...]
+    space: dict[str, FloatRange | Choice]
+    shared: bool
+
+    @property
+    def id(self) -> str:
+        """As for every job, but whichever back end happens to run a shared study has no part in it."""
+        content = self.model_dump(mode="json")
+        if self.shared:
+            content |= {"backend": "", "device": ""}
+        return digest(content)
+
+
+class FitJob(_Job):
+    """Train once with one seed, then read the test nodes once."""
+
+    phase: Literal["fit"] = "fit"
+    training: Training
+    seed: int
+    tuned: dict[str, Setting] = {}  # what the study changed; already applied
+
+
+Job = Annotated[ParityJob | SpeedJob | TuneJob | FitJob, Field(discriminator="phase")]
+
+
+def digest(content: Any) -> str:
+    """First 16 hex digits of the SHA-256 of canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

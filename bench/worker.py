@@ -1,0 +1,87 @@
+"""A child process that runs jobs: one JSON line in per job, progress lines and one outcome line out.
+
+Never imports MLflow. Ends when its standard input does, so a killed runner leaves no worker behind.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from bench import environment, jobs
+from bench.outcomes import Outcome
+from bench.plugins import BACKENDS, DEVICES
+from bench.work import Job
+
+JOB: TypeAdapter[Job] = TypeAdapter(Job)
+PROGRESS_EVERY_S = 0.5
+
+
+class Done(BaseModel):
+    """What a worker says of one job."""
+
+    outcome: Outcome
+    environment: dict[str, str]
+    started_utc: str
+    seconds: float
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    answers = _claim_stdout()
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
+    while True:
+        request = json.loads(requests.get())
+        done = _serve(JOB.validate_python(request["job"]), jobs.Place(**request["place"]), answers)
+        _answer(answers, {"done": done.model_dump(mode="json")})
+
+
+def _serve(job: Job, place: jobs.Place, answers: Any) -> Done:
+    started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    last_s = 0.0
+
+    def progress(text: str) -> None:
+        nonlocal last_s
+        if (now_s := time.perf_counter()) - last_s >= PROGRESS_EVERY_S:
+            last_s = now_s
+            _answer(answers, {"progress": text})
+
+    outcome = jobs.run_job(job, place, progress)
+    seconds = round(time.perf_counter() - start, 3)
+    return Done(outcome=outcome, environment=_environment(job), started_utc=started, seconds=seconds)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    device = DEVICES.get(job.device)
+    described = {} if device.unavailable() else device.describe()
+    packages = ("torch", *BACKENDS.get(job.backend).packages)
+    return environment.describe(tuple(dict.fromkeys(packages))) | described
+
+
+def _claim_stdout() -> Any:
+    """Keep the real standard output for answers; whatever a library prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _read_requests(requests: "queue.SimpleQueue[str]") -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)
+
+
+def _answer(answers: Any, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

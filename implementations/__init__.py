@@ -1,0 +1,1 @@
+"""Graph attention layers from several libraries behind one contract; imports nothing from `bench`."""

@@ -1,0 +1,148 @@
+"""DGL's own GATConv and GATv2Conv, zero in-degrees allowed; heads, bias and residual follow outside."""
+
+import importlib
+import os
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from implementations import epilogue
+from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics
+from implementations.features import FeatureLinear
+
+NAMES = {
+    "gat": {"weight": "conv.fc.weight", "a_source": "conv.attn_l", "a_target": "conv.attn_r"},
+    "gatv2": {
+        "w_source": "conv.fc_src.weight",
+        "b_source": "conv.fc_src.bias",
+        "w_target": "conv.fc_dst.weight",
+        "b_target": "conv.fc_dst.bias",
+        "a": "conv.attn",
+    },
+}
+
+
+class DglLayer(nn.Module):
+    """A convolution that gives [N, H, C], and what every layer does after it."""
+
+    def __init__(self, conv: nn.Module, config: LayerConfig) -> None:
+        super().__init__()
+        self.conv = conv
+        self.config = config
+        for name, start in epilogue.init(config, torch.Generator().manual_seed(0)).items():
+            self.register_parameter(name, nn.Parameter(start))
+
+    def forward(self, x: Tensor, graph: Any) -> Tensor:
+        """x [N, F] -> [N, config.out_features]."""
+        return epilogue.apply(self.config, dict(self.named_parameters(recurse=False)), x, self.conv(graph, x))
+
+
+class _Dgl:
+    name = "dgl"
+    packages = ("dgl",)
+    sparse_features = True
+    semantics: Semantics = {
+        "self-loops": Fact(
+            "takes the edges as given, and refuses a node without incoming edges",
+            "takes the edges as given; a node without incoming edges aggregates zero (allow_zero_in_degree=True)",
+        ),
+        "bias sites": Fact(
+            "GAT: on the output, per head, before heads are merged; GATv2: on both projections, none on the output",
+            "GAT: on the merged output; GATv2: on both projections and on the merged output",
+        ),
+        "initialisation": Fact(
+            "Glorot normal with the gain of ReLU for weights and attention vectors, zero biases",
+            "the canonical values are loaded",
+        ),
+        "dropout sites": Fact(
+            "coefficients after the softmax, per edge and head; on features too if feat_drop is set",
+            "coefficients only; features are dropped by the harness",
+        ),
+        "weight sharing": Fact(
+            "GAT: one weight; GATv2: two, or one with share_weights=True, which shares the bias too", "as configured"
+        ),
+        "duplicate edges": Fact("each a term of its own", "each a term of its own"),
+    }
+
+    def unsupported(self, operator: Operator, config: LayerConfig, device: torch.device) -> str | None:
+        if operator.name not in NAMES:
+            return f"DGL has no layer that computes {operator.name}"
+        try:
+            _dgl()
+        except (ImportError, OSError) as problem:
+            return f"DGL cannot be imported ({problem}); pip install dgl==1.1.3 (Linux x86-64, Python up to 3.11)"
+        if device.type != "cpu":
+            return f"the DGL wheel of the package index has no {device.type} code; its own site has CUDA wheels"
+        return None
+
+    def memory_bytes(self, operator: Operator, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
+        # GAT never stores a message of C channels; GATv2 stores the pair, its LeakyReLU, the product, and gradients.
+        width = 8 * config.heads + (6 * config.heads * config.out_channels if operator.name == "gatv2" else 0)
+        return 4 * (num_edges * width + num_nodes * 6 * config.heads * config.out_channels)
+
+    def prepare(self, graph: Graph, device: torch.device) -> Any:
+        edges = (graph.sources.to(device), graph.targets.to(device))
+        prepared = _dgl().graph(edges, num_nodes=graph.num_nodes, device=device)
+        prepared.create_formats_()  # else the first step would pay for the sparse forms
+        return prepared
+
+    def layer(self, operator: Operator, config: LayerConfig) -> nn.Module:
+        options: dict[str, Any] = {
+            "in_feats": config.in_channels,
+            "out_feats": config.out_channels,
+            "num_heads": config.heads,
+            "attn_drop": config.attention_dropout,
+            "negative_slope": config.negative_slope,
+            # DGL otherwise reads in_degrees() back from the device in every forward.
+            "allow_zero_in_degree": True,
+        }
+        layers = importlib.import_module(f"{_dgl().__name__}.nn")
+        if operator.name == "gat":
+            conv = layers.GATConv(**options, bias=False)
+        else:
+            conv = layers.GATv2Conv(**options, bias=config.bias, share_weights=config.share_weights)
+        _take_sparse_features(conv)
+        return DglLayer(conv, config)
+
+    def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
+        known = NAMES[operator.name] | {name: name for name in epilogue.shapes(config)}
+        return {name: known[name] for name in operator.shapes(config)}
+
+    def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
+        assert isinstance(layer, DglLayer)
+        _, coefficients = layer.conv(prepared, x, get_attention=True)
+        assert isinstance(coefficients, Tensor)
+        return coefficients.squeeze(-1)
+
+
+BACKEND: Backend = _Dgl()
+
+
+@cache
+def _dgl() -> ModuleType:
+    os.environ.setdefault("DGLBACKEND", "pytorch")  # else it asks, and writes to the home folder
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own imports of names that torch and setuptools have moved
+        return importlib.import_module("dgl")
+
+
+def _take_sparse_features(conv: nn.Module) -> None:
+    """Put `FeatureLinear` with the same parameters in place of the products that see the layer's input."""
+    conv.feat_drop = nn.Identity()
+    replaced: dict[nn.Module, FeatureLinear] = {}  # a shared product stays shared
+    for name in ("fc", "fc_src", "fc_dst"):
+        product = getattr(conv, name, None)
+        if product is not None:
+            replaced.setdefault(product, _feature_linear(product))
+            setattr(conv, name, replaced[product])
+
+
+def _feature_linear(product: nn.Linear) -> FeatureLinear:
+    linear = FeatureLinear(product.in_features, product.out_features, bias=product.bias is not None)
+    linear.weight, linear.bias = product.weight, product.bias
+    return linear

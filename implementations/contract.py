@@ -1,0 +1,243 @@
+"""What a back end and an operator promise, and the few values they exchange.
+
+Everything here is structural: another package satisfies `Backend` or `Operator` without importing it,
+and proves that it does with `python -m implementations.conformance`.
+
+Symbols: N nodes, E edges, F input features, H heads, C channels per head; node j is a source, i a target.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+CONTRACT_VERSION = 1
+
+Params = Mapping[str, Tensor]
+"""Canonical parameter name -> value in its canonical shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A directed multigraph, structure only.
+
+    Edge k runs from the source `edge_index[0, k]` to the target `edge_index[1, k]`. Repeated edges are
+    distinct edges, each with a term of its own in the softmax; a node without incoming edges aggregates
+    zero. No back end adds, removes or merges edges: `with_self_loops` is called by whoever wants them.
+    """
+
+    num_nodes: int
+    edge_index: Tensor  # [2, E] int64
+
+    @property
+    def num_edges(self) -> int:
+        """E, repeated edges counted each time."""
+        return int(self.edge_index.shape[1])
+
+    @property
+    def sources(self) -> Tensor:
+        """[E] where each edge comes from."""
+        return self.edge_index[0]
+
+    @property
+    def targets(self) -> Tensor:
+        """[E] where each edge goes to."""
+        return self.edge_index[1]
+
+    def with_self_loops(self) -> "Graph":
+        """The same graph with one self-loop on every node that has none."""
+        looped = torch.zeros(self.num_nodes, dtype=torch.bool, device=self.edge_index.device)
+        looped[self.sources[self.sources == self.targets]] = True
+        missing = (~looped).nonzero().squeeze(-1)
+        loops = missing.expand(2, -1)
+        return Graph(self.num_nodes, torch.cat([self.edge_index, loops], dim=1))
+
+    def to(self, device: torch.device) -> "Graph":
+        """The same graph with its edges on another device."""
+        return Graph(self.num_nodes, self.edge_index.to(device))
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One attention layer, the same for every back end."""
+
+    in_channels: int  # F
+    out_channels: int  # C, per head
+    heads: int  # H
+    concat: bool = True  # heads side by side [N, H*C]; otherwise their mean [N, C]
+    bias: bool = True
+    negative_slope: float = 0.2  # of the LeakyReLU inside the score
+    share_weights: bool = False  # GATv2: one weight for sources and targets
+    attention_dropout: float = 0.0  # probability, on the coefficients, in training only
+    residual: bool = False  # adds a linear projection of the layer's input, without bias
+
+    @property
+    def out_features(self) -> int:
+        """Width of the layer's output: H*C when heads are concatenated, C when averaged."""
+        return self.heads * self.out_channels if self.concat else self.out_channels
+
+
+class Terms(NamedTuple):
+    """What an operator computes once per node, before it looks at pairs."""
+
+    source: Tensor  # [N, H, K] a node's part in a pair's score when it is the source
+    target: Tensor  # [N, H, K] ... when it is the target
+    values: Tensor  # [N, H, C] what a source sends
+
+
+class Attended(NamedTuple):
+    """What the reference says of a block of targets."""
+
+    aggregated: Tensor  # [T, H, C] before heads are merged, without bias and residual
+    attention: Tensor  # [T, S, H] coefficient of *one* edge from s to t; zero where there is none
+
+
+class Operator(Protocol):
+    """The mathematics of an attention layer. A module with these five names qualifies."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: `gat`."""
+        ...
+
+    def shapes(self, config: LayerConfig) -> dict[str, tuple[int, ...]]:
+        """Canonical parameter names and shapes, in a fixed order."""
+        ...
+
+    def init(self, config: LayerConfig, generator: torch.Generator) -> dict[str, Tensor]:
+        """Start values, float32, drawn in the order of `shapes`."""
+        ...
+
+    def terms(self, config: LayerConfig, params: Params, x: Tensor) -> Terms:
+        """The per-node terms, from x [N, F], dense or sparse CSR."""
+        ...
+
+    def score(self, config: LayerConfig, params: Params, pair: Tensor) -> Tensor:
+        """Unnormalised score [..., H] from `source[j] + target[i]`, [..., H, K]."""
+        ...
+
+    def reference(
+        self, config: LayerConfig, params: Params, target_x: Tensor, source_x: Tensor, count: Tensor
+    ) -> Attended:
+        """The paper's equation, dense: target_x [T, F], source_x [S, F], count [T, S] edges of each pair.
+
+        Written to be read and to be right in float64; independent of `terms` and `score`, so that the
+        back ends built on those are checked against something else.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One question of semantics: what the library does if nothing is said, and what runs here."""
+
+    native: str
+    here: str
+
+
+Semantics = Mapping[str, Fact]
+"""Topic (one of `SEMANTIC_TOPICS`) -> fact."""
+
+SEMANTIC_TOPICS = (
+    "self-loops",
+    "bias sites",
+    "initialisation",
+    "dropout sites",
+    "weight sharing",
+    "duplicate edges",
+)
+
+
+class Backend(Protocol):
+    """One way of computing operators. Structural: no base class, no registration."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it; equal to the file's name for built-in back ends."""
+        ...
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Distributions that decide its numbers; their versions are part of every record."""
+        ...
+
+    @property
+    def sparse_features(self) -> bool:
+        """Whether layers take x as a sparse CSR tensor too."""
+        ...
+
+    @property
+    def semantics(self) -> Semantics:
+        """What the library does by itself and what runs here, by topic."""
+        ...
+
+    def unsupported(self, operator: Operator, config: LayerConfig, device: torch.device) -> str | None:
+        """Why this combination cannot run, as a sentence for the table, or None."""
+        ...
+
+    def memory_bytes(self, operator: Operator, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
+        """Predicted peak of one training step of one layer in float32, beyond its input."""
+        ...
+
+    def prepare(self, graph: Graph, device: torch.device) -> Any:
+        """The graph in this library's own form; runs once and is timed on its own."""
+        ...
+
+    def layer(self, operator: Operator, config: LayerConfig) -> nn.Module:
+        """A module whose call (x [N, F], prepared) gives [N, config.out_features]."""
+        ...
+
+    def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
+        """Canonical parameter name -> the layer's own; one entry for every parameter."""
+        ...
+
+    def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
+        """Coefficients [E, H] in the order of `graph.edge_index`, in evaluation mode."""
+        ...
+
+
+class NameTableError(ValueError):
+    """A name table does not cover exactly the layer's parameters, or a shape cannot be the same one."""
+
+
+def parameters_by_name(layer: nn.Module, names: Mapping[str, str]) -> dict[str, nn.Parameter]:
+    """The layer's own parameters under their canonical names.
+
+    Raises:
+        NameTableError: when a parameter has no canonical name, or a name no parameter.
+    """
+    own = dict(layer.named_parameters())
+    unnamed = sorted(own.keys() - set(names.values()))
+    absent = sorted(set(names.values()) - own.keys())
+    if unnamed or absent or len(set(names.values())) != len(names):
+        raise NameTableError(
+            f"the name table must cover exactly the parameters of {type(layer).__name__}: "
+            f"without a canonical name {unnamed}, named but absent {absent}"
+        )
+    return {canonical: own[own_name] for canonical, own_name in names.items()}
+
+
+def load(layer: nn.Module, names: Mapping[str, str], params: Params) -> None:
+    """Copy canonical values into the layer's own parameters, reshaping but never transposing.
+
+    Raises:
+        NameTableError: when names, parameters and values do not match one to one.
+    """
+    own = parameters_by_name(layer, names)
+    if own.keys() != params.keys():
+        raise NameTableError(f"values for {sorted(params)} do not fit parameters {sorted(own)}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if parameter.numel() != params[name].numel():
+                raise NameTableError(f"{name}: {tuple(params[name].shape)} cannot become {tuple(parameter.shape)}")
+            parameter.copy_(params[name].reshape(parameter.shape))
+
+
+def gradients(layer: nn.Module, names: Mapping[str, str], params: Params) -> dict[str, Tensor]:
+    """Gradients of the layer's parameters in canonical shapes; zeros where none reached one."""
+    return {
+        name: (torch.zeros_like(own) if own.grad is None else own.grad).reshape(params[name].shape)
+        for name, own in parameters_by_name(layer, names).items()
+    }

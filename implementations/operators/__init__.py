@@ -1,0 +1,1 @@
+"""The mathematics, one operator a file; names that start with `_` are helpers."""

@@ -1,0 +1,120 @@
+"""Who may import whom, held against the imports that the code really has."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("bench", "implementations")
+    for path in (ROOT / package).rglob("*.py")
+}
+
+# Library -> the only modules that may import it.
+CONFINED = {
+    "mlflow": {"bench.tracking"},
+    "optuna": {"bench.tuning"},
+    # plain_loop is what `bench overhead` compares the runner with: a script without this project.
+    "torch_geometric": {"implementations.backends.pyg", "bench.plain_loop"},
+    "dgl": {"implementations.backends.dgl"},
+    "matplotlib": {"bench.report.plots"},
+    "jinja2": {"bench.report.html"},
+}
+
+# Module -> the modules of ours that it may import; whoever is not named here is free within its package's rule.
+ALLOWED = {
+    "implementations.contract": set(),
+    "implementations.features": set(),
+    "bench.config": set(),
+    "bench.errors": set(),
+    "bench.seeds": set(),
+    "bench.summary": set(),
+    "bench.device": set(),
+    "bench.timing": {"bench.device"},
+    "bench.work": {"bench.config"},
+    "bench.outcomes": {"bench.config"},
+    "bench.records": {"bench.config", "bench.errors", "bench.outcomes", "bench.work"},
+    "bench.task": {"implementations.contract"},
+    "bench.train": {"bench.config", "bench.task"},
+}
+
+# What decides a number must not know how it is stored, shown or scheduled.
+MEASURING = ("bench.jobs", "bench.train", "bench.timing", "bench.tuning", "bench.network", "bench.parity")
+SHOWING = (
+    "bench.tracking",
+    "bench.report",
+    "bench.runner",
+    "bench.views",
+    "bench.commands",
+    "bench.cli",
+    "bench.records",
+)
+
+
+def imports(name: str) -> set[str]:
+    """Every module that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{name}: relative imports hide the arrows"
+            nested = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (nested & MODULES.keys()) or {node.module}
+    return found
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def test_implementations_import_nothing_from_bench():
+    arrows = [f"{name} -> {other}" for name in MODULES if within(name, "implementations") for other in imports(name)]
+    assert arrows
+    assert [arrow for arrow in arrows if " -> bench" in arrow] == []
+
+
+def test_backends_reach_operators_only_through_the_contract():
+    arrows = [(name, other) for name in MODULES if within(name, "implementations.backends") for other in imports(name)]
+    allowed = ("implementations.contract", "implementations.features", "implementations.epilogue")
+    ours = [(name, other) for name, other in arrows if within(other, "implementations")]
+    assert ours
+    assert [arrow for arrow in ours if not arrow[1].startswith(allowed)] == []
+
+
+def test_bench_imports_no_plugin_by_name():
+    plugins = ("implementations.backends.", "implementations.operators.", "bench.devices.")
+    inside = ("bench.devices", "bench.datasets", "implementations.backends", "implementations.operators")
+    arrows = [f"{name} -> {other}" for name in MODULES for other in imports(name)
+              if other.startswith(plugins) and not name.startswith(inside)]  # fmt: skip
+    assert arrows == []
+
+
+@pytest.mark.parametrize("library", CONFINED)
+def test_a_heavy_library_is_imported_in_one_place(library):
+    users = {name for name in MODULES for other in imports(name) if within(other, library)}
+    assert users <= CONFINED[library], f"{library} is imported by {sorted(users)}"
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_the_foundations_import_only_what_lies_below(name):
+    ours = {other for other in imports(name) if within(other, "bench") or within(other, "implementations")}
+    assert ours <= ALLOWED[name]
+
+
+@pytest.mark.parametrize("name", MEASURING)
+def test_what_measures_does_not_know_who_stores_or_shows(name):
+    assert [other for other in imports(name) if any(within(other, shower) for shower in SHOWING)] == []
+
+
+def test_listing_plugins_imports_none_of_the_heavy_libraries():
+    code = (
+        "import sys, bench.plugins as p; [k.names() for k in p.KINDS.values()];"
+        "print([n for n in ('dgl', 'torch_geometric', 'mlflow', 'optuna', 'matplotlib') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

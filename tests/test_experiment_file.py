@@ -1,0 +1,119 @@
+"""An experiment file is read whole or refused with place, reason and cure."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import experiment_file
+from bench.errors import UserError
+
+GOOD = """
+title = "t"
+backends = ["scatter"]
+operators = ["gat"]
+datasets = ["blocks"]
+devices = ["cpu"]
+seeds = [0]
+"""
+
+
+def read(tmp_path: Path, text: str):
+    path = tmp_path / "e.toml"
+    path.write_text(text)
+    return experiment_file.read(path)
+
+
+def test_a_minimal_file_is_read(tmp_path):
+    assert read(tmp_path, GOOD).backends == ("scatter",)
+
+
+@pytest.mark.parametrize("name", experiment_file.names())
+def test_every_built_in_experiment_is_valid(name):
+    assert experiment_file.read(experiment_file.find(name)).title
+
+
+BROKEN = {
+    "an unknown key at the top": ("seedz = [1]", ["seedz", "did you mean 'seeds'"]),
+    "an unknown key in a part": ("[training]\npatience = 1", ["training.patience", "patience_epochs"]),
+    "a value of the wrong type": ("[training]\nlr = 'fast'", ["training.lr", "'fast'"]),
+    "an impossible value": ("[architecture]\nfeature_dropout = 1.5", ["architecture.feature_dropout", "less than 1"]),
+    "an impossible choice": ("[training]\nstop_on = 'luck'", ["training.stop_on", "accuracy"]),
+    "a reversed range": (
+        "[tuning]\nspace = { 'training.lr' = { low = 2.0, high = 1.0 } }",
+        ["tuning.space.training.lr", "below high"],
+    ),
+    "trials without seeds": ("[tuning]\ntrials = 3", ["tuning", "set tuning.seeds"]),
+    "tuning on the final seeds": (
+        "[tuning]\ntrials = 1\nseeds = [0, 5]",
+        ["final seeds must differ", "[0]"],
+    ),
+    "a searched setting that does not exist": (
+        "[tuning]\nspace = { 'training.rate' = { low = 0.1, high = 1.0 } }",
+        ["training.rate", "did you mean"],
+    ),
+    "a search space that leaves out the file's own value": (
+        "[tuning]\nspace = { 'training.lr' = { low = 0.1, high = 1.0 } }",
+        ["training.lr = 0.005"],
+    ),
+    "a searched value that the setting refuses": (
+        "[tuning]\nspace = { 'architecture.heads' = { choices = [8, -1] } }",
+        ["architecture.heads", "-1"],
+    ),
+    "a split that the data set does not offer": ("[protocol]\nsplit = 'public'", ["blocks has no split 'public'"]),
+    "a self-test of a back end that is not compared": ("[timing]\nself_test = 'dgl'", ["self_test", "dgl"]),
+}
+
+
+@pytest.mark.parametrize(("addition", "says"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_refused_with_file_place_and_cure(tmp_path, addition, says):
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, GOOD + addition)
+    message = str(refused.value)
+    assert "e.toml" in message
+    for part in says:
+        assert part in message
+
+
+@pytest.mark.parametrize("key", ["backends", "operators", "datasets", "devices", "seeds"])
+def test_an_empty_list_is_refused(tmp_path, key):
+    lines = [f"{key} = []" if line.startswith(key) else line for line in GOOD.splitlines()]
+    with pytest.raises(UserError, match=f"{key}: .*at least 1"):
+        read(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize("key", ["backends", "operators", "datasets", "devices"])
+def test_an_unknown_name_is_refused_with_the_nearest(tmp_path, key):
+    text = GOOD.replace(f'{key} = ["', f'{key} = ["x')
+    with pytest.raises(UserError, match=f"{key}: there is no .*did you mean"):
+        read(tmp_path, text)
+
+
+def test_a_repeated_name_is_refused(tmp_path):
+    with pytest.raises(UserError, match="backends names something twice"):
+        read(tmp_path, GOOD.replace('["scatter"]', '["scatter", "scatter"]'))
+
+
+def test_a_missing_key_is_named(tmp_path):
+    with pytest.raises(UserError, match="seeds: is required"):
+        read(tmp_path, GOOD.replace("seeds = [0]", ""))
+
+
+def test_broken_toml_is_refused_with_its_line(tmp_path):
+    with pytest.raises(UserError, match=r"not valid TOML.*line 9"):
+        read(tmp_path, GOOD + "\n[training\n")
+
+
+def test_every_mistake_is_told_at_once(tmp_path):
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, GOOD + "[training]\nlr = -1\npatience = 3")
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'smoke'"):
+        experiment_file.find("smok")
+
+
+def test_an_absent_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        experiment_file.find(str(tmp_path / "absent.toml"))

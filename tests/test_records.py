@@ -1,0 +1,72 @@
+"""Records survive what machines do to files."""
+
+import json
+
+import pytest
+import record_builders as build
+
+from bench import records
+from bench.errors import UserError
+
+
+@pytest.fixture
+def record():
+    return build.parity(build.key())
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path, record):
+    records.append(tmp_path, record)
+    assert records.read(tmp_path) == [record]
+
+
+def test_an_empty_folder_has_no_records(tmp_path):
+    assert records.read(tmp_path) == []
+
+
+def test_a_torn_last_line_is_set_aside_and_the_rest_is_kept(tmp_path, record):
+    records.append(tmp_path, record)
+    path = tmp_path / records.NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+    assert records.read(tmp_path) == [record]
+    records.append(tmp_path, record)
+    assert records.read(tmp_path) == [record, record]
+    assert (tmp_path / "records.torn").read_bytes() == whole[:50] + b"\n"
+
+
+def test_garbage_in_the_middle_is_named_by_file_and_line(tmp_path, record):
+    records.append(tmp_path, record)
+    with (tmp_path / records.NAME).open("ab") as file:
+        file.write(b"\x00\x01 garbage\n")
+    records.append(tmp_path, record)
+    with pytest.raises(UserError, match="line 2: not a record"):
+        records.read(tmp_path)
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path, record):
+    line = json.loads(record.model_dump_json()) | {"schema_version": records.SCHEMA_VERSION + 1}
+    (tmp_path / records.NAME).write_text(json.dumps(line) + "\n")
+    with pytest.raises(UserError, match="newer gat-bench"):
+        records.read(tmp_path)
+
+
+def test_a_line_with_an_impossible_value_is_named_by_place(tmp_path, record):
+    line = json.loads(record.model_dump_json())
+    line["outcome"]["passed"] = "perhaps"
+    (tmp_path / records.NAME).write_text(json.dumps(line) + "\n")
+    with pytest.raises(UserError, match=r"line 1: outcome\.parity\.passed"):
+        records.read(tmp_path)
+
+
+def test_the_newest_record_of_a_job_counts(record):
+    newer = record.model_copy(update={"seconds": 99.0})
+    assert records.latest([record, newer])[record.id].seconds == 99.0
+
+
+@pytest.mark.parametrize(
+    ("status", "final"),
+    [("error", False), ("unsupported", False), ("budget", False), ("timeout", True), ("out_of_memory", True)],
+)
+def test_what_may_have_been_mended_is_looked_at_anew(status, final):
+    record = build.record(build.parity(build.key()).job, build.NotDone(status=status, reason="r"))
+    assert record.final is final

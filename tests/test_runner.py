@@ -1,0 +1,166 @@
+"""The grid, with real child processes: what goes wrong in one cell is a result, and nothing is done twice."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench import records
+from bench.config import Experiment
+from bench.folder import ResultsFolder
+from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
+from bench.progress import PlainDisplay
+from bench.report.rows import rows
+from bench.runner import Grid, Options
+
+FOREIGN = Path(__file__).parent / "foreign"
+
+
+class Notes:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.is_quiet = False
+
+    def finished(self, record: records.Record) -> None:
+        self.ids.append(record.id)
+        if isinstance(record.outcome, Timed):
+            assert self.is_quiet, "timing while the listener may be at work"
+
+    @contextmanager
+    def quiet(self):
+        self.is_quiet = True
+        yield
+        self.is_quiet = False
+
+
+class Silent(PlainDisplay):
+    def say(self, text: str) -> None:
+        pass
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other package is installed: here, and in the children."""
+    monkeypatch.syspath_prepend(str(FOREIGN))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOREIGN), os.environ.get("PYTHONPATH", "")]))
+    from bench.plugins import BACKENDS
+
+    for name in ("_announced", "_built_in"):
+        BACKENDS.__dict__.pop(name, None)
+    yield
+    for name in ("_announced", "_built_in"):
+        BACKENDS.__dict__.pop(name, None)
+
+
+def changed(experiment: Experiment, **changes: object) -> Experiment:
+    return Experiment.model_validate(experiment.model_dump() | changes)
+
+
+def run(experiment: Experiment, tmp_path: Path, **options: object) -> tuple[int, list[records.Record], Notes]:
+    folder, notes = ResultsFolder(tmp_path / "grid"), Notes()
+    storage = f"sqlite:///{folder.path / 'optuna.db'}"
+    errors = Grid(experiment, folder, Silent(), notes, Options(storage_url=storage, **options)).run()
+    return errors, folder.records(), notes
+
+
+def outcome_of(found: list[records.Record], backend: str) -> object:
+    return next(record.outcome for record in found if record.job.backend == backend)
+
+
+def timed(experiment: Experiment, rounds: int = 1, self_test: str = "") -> Experiment:
+    timing = experiment.timing.model_dump() | {"rounds": rounds, "self_test": self_test}
+    return changed(experiment, timing=timing)
+
+
+def test_a_grid_ends_with_parity_speed_study_and_fits_for_every_cell(small, tmp_path):
+    tuning = {"trials": 2, "seeds": [50, 51], "space": {"training.lr": {"low": 1e-3, "high": 1e-1, "log": True}}}
+    errors, found, notes = run(timed(changed(small, tuning=tuning), self_test="scatter"), tmp_path)
+    kinds = [type(record.outcome) for record in found]
+    assert errors == 0
+    assert {kind: kinds.count(kind) for kind in kinds} == {Checked: 2, Timed: 3, Tuned: 1, Fitted: 4}
+    assert sorted(record.job.replica for record in found if isinstance(record.outcome, Timed)) == [0, 0, 1]
+    assert notes.ids == [record.id for record in found]
+
+
+def test_a_second_run_repeats_nothing(small, tmp_path):
+    _, first, _ = run(small, tmp_path)
+    errors, second, notes = run(small, tmp_path)
+    assert errors == 0
+    assert second == first
+    assert notes.ids == []
+
+
+def test_more_seeds_add_only_the_missing_jobs(small, tmp_path):
+    _, first, _ = run(small, tmp_path)
+    _, second, _notes = run(changed(small, seeds=[0, 1, 2]), tmp_path)
+    assert second[: len(first)] == first
+    assert [record.outcome.seed for record in second[len(first) :]] == [2, 2]
+
+
+def test_the_same_seed_trains_to_the_same_accuracy_whenever_it_is_run(small, tmp_path):
+    _, first, _ = run(small, tmp_path / "a")
+    _, second, _ = run(small, tmp_path / "b", parallel=1)
+    accuracies = [{r.id: r.outcome.test for r in found if isinstance(r.outcome, Fitted)} for found in (first, second)]
+    assert accuracies[0] == accuracies[1] != {}
+
+
+@pytest.mark.usefixtures("foreign")
+def test_faults_of_some_back_ends_are_results_and_the_others_finish(small, tmp_path):
+    faulty = ["failing", "crashing", "greedy", "absent", "wrong"]
+    errors, found, _ = run(changed(timed(small), backends=[*faulty, "stranger"]), tmp_path)
+    said = {name: outcome_of(found, name) for name in faulty}
+    assert errors == 2
+    assert said["failing"].status == said["crashing"].status == "error"
+    assert "out of sorts" in said["failing"].reason
+    assert "signal 6" in said["crashing"].reason
+    assert said["greedy"].status == "out_of_memory"
+    assert "predicted" in said["greedy"].reason
+    assert said["absent"] == NotDone(status="unsupported", reason="foreign cannot be imported; install it")
+    assert not said["wrong"].passed
+    assert {r.job.backend for r in found if isinstance(r.outcome, Fitted | Timed)} == {"stranger"}
+    reasons = {row.key.backend: row for row in rows(small.model_copy(update={"backends": tuple(faulty)}), found)}
+    assert reasons["wrong"].parity.status == "failed"
+    assert reasons["absent"].parity.reason == said["absent"].reason
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_job_that_hangs_is_killed_at_its_limit(small, tmp_path):
+    experiment = changed(small, backends=["hanging"], budget={"job_s": 8})
+    _, found, _ = run(experiment, tmp_path)
+    assert outcome_of(found, "hanging") == NotDone(status="timeout", reason="killed after its limit of 8 s")
+
+
+@pytest.mark.usefixtures("foreign")
+def test_an_error_is_tried_again_and_a_timeout_only_on_request(small, tmp_path):
+    experiment = changed(small, backends=["failing", "hanging"], budget={"job_s": 8})
+    assert len(run(experiment, tmp_path)[1]) == 2
+    _, found, notes = run(experiment, tmp_path)
+    assert len(found) == 2, "the same error twice is one record"
+    assert notes.ids == []
+
+
+def test_a_loss_that_is_no_number_is_recorded_as_diverged(small, tmp_path):
+    hopeless = changed(small, backends=["scatter"], training={"lr": 1e30, "max_epochs": 20})
+    errors, found, _ = run(hopeless, tmp_path)
+    assert errors == 0
+    assert {record.outcome.status for record in found if isinstance(record.outcome, NotDone)} == {"diverged"}
+
+
+def test_a_cell_over_its_budget_says_what_it_would_take(small, tmp_path):
+    dear = changed(timed(small), backends=["scatter"], training={"max_epochs": 100_000}, budget={"cell_fit_s": 1.0})
+    errors, found, _ = run(dear, tmp_path)
+    refused = [record for record in found if isinstance(record.outcome, NotDone)]
+    assert errors == 0
+    assert [record.outcome.status for record in refused] == ["budget"]
+    assert "would take" in refused[0].outcome.reason
+    assert "2 seeds of 100000 epochs" in refused[0].outcome.reason
+
+
+def test_an_absent_device_is_a_reason_and_no_error(small, tmp_path):
+    errors, found, _ = run(changed(small, backends=["scatter"], devices=["mps"]), tmp_path)
+    assert errors == 0
+    assert [record.outcome.status for record in found] == ["unsupported"]
+    assert "Metal" in found[0].outcome.reason

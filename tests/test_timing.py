@@ -1,0 +1,68 @@
+"""Timing is calibrated, warmed up and bounded; nothing is thrown away."""
+
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+
+from bench.timing import FEWEST_SAMPLES, MOST_WARMUPS, measure
+
+
+class CountingDevice:
+    """A device whose clock is moved by the calls themselves."""
+
+    def __init__(self, durations: Iterator[float]) -> None:
+        self.now_s = 0.0
+        self.calls = 0
+        self.durations = durations
+
+    def call(self) -> None:
+        self.calls += 1
+        self.now_s += next(self.durations)
+
+    def synchronize(self) -> None:
+        return None
+
+    def stopwatch(self) -> Callable[[], float]:
+        start_s = self.now_s
+        return lambda: self.now_s - start_s
+
+
+def timed(durations, samples=10, min_sample_s=0.1, max_phase_s=60.0):
+    device = CountingDevice(iter(durations))
+    measured = measure(device.call, device, samples=samples, min_sample_s=min_sample_s, max_phase_s=max_phase_s)
+    return device, measured
+
+
+def test_a_short_step_is_repeated_until_a_sample_is_long_enough():
+    _, measured = timed(repeat(0.001))
+    assert measured.steps == 100
+    assert len(measured.seconds) == 10
+    assert all(abs(second - 0.001) < 1e-9 for second in measured.seconds)
+
+
+def test_a_slow_first_call_counts_as_warmup_and_does_not_spoil_the_calibration():
+    _, measured = timed(chain([5.0], repeat(0.01)))
+    assert measured.warmup[0] == 5.0
+    assert measured.steps == 10
+    assert max(measured.seconds) < 0.011
+
+
+def test_warming_up_goes_on_while_steps_still_get_faster():
+    falling = [0.1 * 0.8**call for call in range(40)]
+    _, measured = timed(falling, min_sample_s=0.0001, samples=2)
+    assert len(measured.warmup) == 1 + MOST_WARMUPS
+
+
+def test_a_steady_step_is_warm_soon():
+    _, measured = timed(repeat(0.2))
+    assert len(measured.warmup) < MOST_WARMUPS
+
+
+def test_a_step_too_slow_for_its_phase_is_still_sampled_twice():
+    device, measured = timed(repeat(100.0), max_phase_s=5.0)
+    assert len(measured.seconds) == FEWEST_SAMPLES
+    assert device.calls == len(measured.warmup) + FEWEST_SAMPLES
+
+
+def test_every_call_is_accounted_for():
+    device, measured = timed(repeat(0.2), samples=4)
+    assert device.calls == len(measured.warmup) + measured.steps * len(measured.seconds)

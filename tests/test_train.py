@@ -1,0 +1,81 @@
+"""Training stops and keeps weights by the declared rule."""
+
+import pytest
+import torch
+from torch import nn
+
+from bench import train
+from bench.config import Training
+from bench.task import Split
+from bench.train import Diverged, Inputs, StoppingRule
+
+# Validation accuracy and loss by epoch: accuracy peaks in epoch 2, loss is lowest in epoch 4.
+HISTORY = [(0.5, 1.0), (0.7, 0.9), (0.6, 0.8), (0.6, 0.7), (0.6, 0.75), (0.6, 0.76), (0.6, 0.77)]
+
+
+def play(stop_on: str, patience_epochs: int = 3) -> tuple[int, int]:
+    """The kept epoch, and the epoch in which training stops."""
+    rule = StoppingRule(Training(stop_on=stop_on, patience_epochs=patience_epochs))
+    for epoch, (accuracy, loss) in enumerate(HISTORY, 1):
+        rule.keeps(epoch, accuracy, loss)
+        if rule.patience_is_over(epoch):
+            return rule.kept_epoch, epoch
+    return rule.kept_epoch, len(HISTORY)
+
+
+@pytest.mark.parametrize(
+    ("stop_on", "kept", "stopped"),
+    [("both", 2, 7), ("accuracy", 2, 5), ("loss", 4, 7), ("never", 7, 7)],
+)
+def test_the_rule_decides_what_is_kept_and_when_to_stop(stop_on, kept, stopped):
+    assert play(stop_on) == (kept, stopped)
+
+
+def test_a_tie_counts_as_an_improvement():
+    rule = StoppingRule(Training(stop_on="accuracy"))
+    assert rule.keeps(1, 0.5, 1.0)
+    assert rule.keeps(2, 0.5, 1.0)
+    assert rule.kept_epoch == 2
+
+
+class Scaled(nn.Module):
+    """Logits are the features times a trained number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x: torch.Tensor, prepared: object) -> torch.Tensor:
+        return x * self.scale
+
+
+def inputs(x: torch.Tensor) -> Inputs:
+    half = len(x) // 2
+    nodes = torch.arange(len(x))
+    return Inputs(x, None, torch.zeros(len(x), dtype=torch.int64), Split(nodes[:half], nodes[half:]))
+
+
+def test_fitting_lowers_the_loss_and_keeps_one_curve_value_per_epoch():
+    fit = train.fit(Scaled(), inputs(torch.tensor([[1.0, -1.0]] * 6)), Training(max_epochs=20, lr=0.1))
+    assert fit.epochs == len(fit.curves.train_loss) == len(fit.curves.validation_accuracy) == 20
+    assert fit.curves.train_loss[-1] < fit.curves.train_loss[0]
+    assert fit.validation == 1.0
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch():
+    model = Scaled()
+    data = inputs(torch.tensor([[1.0, -1.0]] * 3 + [[-1.0, 1.0]] * 3))  # what training learns is wrong in validation
+    fit = train.fit(model, data, Training(max_epochs=10, lr=0.1, stop_on="loss"))
+    assert fit.best_epoch == 1
+    assert float(fit.state["scale"]) < float(model.scale.detach())
+
+
+def test_a_loss_that_is_no_number_is_named_with_its_epoch():
+    with pytest.raises(Diverged, match="nan in epoch 1"):
+        train.fit(Scaled(), inputs(torch.full((4, 2), float("nan"))), Training(max_epochs=3))
+
+
+def test_evaluation_leaves_no_gradient_and_no_training_mode():
+    model = Scaled()
+    assert not train.logits(model, inputs(torch.ones(4, 2))).requires_grad
+    assert not model.training

@@ -1,0 +1,169 @@
+"""`bench ui` with a real MLflow server on loopback."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
+
+import psutil
+import pytest
+import record_builders as build
+from mlflow import MlflowClient
+
+from bench import mlflow_store
+from bench.errors import UserError
+from bench.folder import ResultsFolder
+from bench.report.rows import rows
+from bench.tracking import Tracking
+from bench.ui import serve
+
+ROOT = Path(__file__).resolve().parent.parent
+GRID = build.experiment(backends=("pyg",), operators=("gat",), seeds=(0, 1))
+RECORDS = build.fits(build.key("pyg"), (0.81, 0.82))
+
+
+class Ui:
+    """`bench ui` as a person runs it."""
+
+    def __init__(self, results: Path, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench", "ui", "--results", str(results), "--port", str(port)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if "Ctrl-C" in line:
+                break
+
+    def links(self) -> list[str]:
+        return re.findall(r"http://\S+/#/\S+", "\n".join(self.lines))
+
+    def stop(self) -> tuple[str, str]:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one experiment, in a folder whose name asks for trouble."""
+    folder = tmp_path_factory.mktemp("ui") / "my results, ü"
+    ResultsFolder(folder / "default").write_experiment(GRID)
+    Tracking(None, folder).sync("default", GRID, RECORDS, rows(GRID, RECORDS), live=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ui(results: Path) -> Iterator[Ui]:
+    """Starting MLflow takes many seconds, so the tests share one."""
+    ui = Ui(results, free_port())
+    yield ui
+    if ui.process.poll() is None:
+        ui.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        return port
+
+
+def test_the_link_opens_the_runs_in_the_model_training_view(ui):
+    cells, jobs = ui.links()
+    assert urlopen(cells).status == 200
+    client = MlflowClient(ui.address)
+    for link, name, view in ((cells, "default", "cells"), (jobs, "default · jobs", "jobs")):
+        experiment = client.get_experiment_by_name(name)
+        place = urlsplit(urlsplit(link).fragment)
+        asked = parse_qs(place.query)
+        assert place.path == f"/experiments/{experiment.experiment_id}/runs"
+        assert asked == {"workflowType": ["machine_learning"], "viewStateShareKey": [f"gat-bench-{view}"]}
+        assert f"mlflow.sharedViewState.gat-bench-{view}" in experiment.tags
+
+
+def test_it_says_how_to_stop_it(ui):
+    assert ui.lines[-1] == "Ctrl-C stops it."
+
+
+def test_it_serves_what_was_logged_and_its_files(ui):
+    client = MlflowClient(ui.address)
+    jobs = client.search_runs([client.get_experiment_by_name("default · jobs").experiment_id])
+    assert len(jobs) == 2
+    address = f"{ui.address}/get-artifact?path=record.json&run_uuid={jobs[0].info.run_id}"
+    assert b'"kind": "fit"' in urlopen(address).read()
+
+
+def test_a_server_is_as_good_a_store_as_a_file(ui, tmp_path, capfd):
+    for _ in range(2):
+        tracking = Tracking(ui.address, tmp_path)
+        tracking.sync("remote", GRID, RECORDS, rows(GRID, RECORDS), live=True)
+        tracking.finish("remote")
+    client = MlflowClient(ui.address)
+    counts = [
+        len(client.search_runs([client.get_experiment_by_name(name).experiment_id]))
+        for name in ("remote", "remote · jobs")
+    ]
+    assert counts == [1, 2]
+    assert capfd.readouterr().out == ""
+
+
+def test_for_a_server_that_runs_already_it_only_says_where_to_look(ui, tmp_path, capsys):
+    serve(tmp_path, 5000, ui.address)
+    assert ui.links()[0] in capsys.readouterr().out
+
+
+def test_a_port_that_is_taken_is_one_line_with_the_cure(ui, results):
+    port = urlsplit(ui.address).port
+    assert port
+    with pytest.raises(UserError, match=rf"^port {port} on 127.0.0.1 is taken.*`make ui PORT=\d+`$"):
+        serve(results, port, None)
+
+
+def test_ctrl_c_ends_it_without_leftovers(ui):
+    children = psutil.Process(ui.process.pid).children(recursive=True)
+    assert len(children) >= 2
+    assert ui.stop() == ("", "")
+    assert ui.process.returncode == 0
+    assert [child for child in children if child.is_running()] == []
+
+
+def test_when_nothing_has_been_run_it_says_so_and_exits_with_2(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "ui", "--results", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "nothing has been run here yet; `make bench` does" in done.stderr
+
+
+def test_when_only_the_store_is_gone_it_says_how_to_get_it_back(tmp_path):
+    ResultsFolder(tmp_path / "default").write_experiment(GRID)
+    with pytest.raises(UserError, match="`bench mlflow sync` makes it from the records"):
+        serve(tmp_path, 5000, None)
+
+
+def test_a_damaged_store_is_named_before_a_server_is_started(tmp_path):
+    (tmp_path / mlflow_store.NAME).write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    with pytest.raises(UserError, match=r"mlflow\.db is damaged .*`bench mlflow sync`"):
+        serve(tmp_path, 5000, None)
+
+
+def test_a_server_that_is_down_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^no MLflow server answers at http://127.0.0.1:\d+: [^\n]+$"):
+        serve(tmp_path, 5000, f"http://127.0.0.1:{free_port()}")
+
+
+def test_a_port_that_does_not_exist_is_refused(results):
+    with pytest.raises(UserError, match="port 70000 does not exist"):
+        serve(results, 70000, None)
