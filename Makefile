@@ -35,6 +35,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]' \
 		|| { echo 'Set-up failed: pip says why above. Without a way to the package index, point pip at a mirror with PIP_ARGS.' >&2; exit 2; }
+	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # once, on all cores: some libraries ship files for other Pythons
 	@touch $(READY)
 
 bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experiment)

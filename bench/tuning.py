@@ -46,8 +46,8 @@ def tune(
     _fail_abandoned(study)
     while (done := len(_finished(study))) < job.trials:
         study.sampler = optuna.samplers.TPESampler(seed=seeds.derive("sampler", job.id, done) % 2**32)
-        if done == 0:
-            study.enqueue_trial(dict(defaults), skip_if_exists=True)
+        if done == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            study.enqueue_trial(dict(defaults))
         study.optimize(lambda trial: _objective(trial, job, evaluate), n_trials=1, catch=(), gc_after_trial=False)
         last = _finished(study)[-1]
         on_trial(len(_finished(study)) - 1, last.value if last.value is not None else float("nan"))

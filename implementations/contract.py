@@ -241,3 +241,11 @@ def gradients(layer: nn.Module, names: Mapping[str, str], params: Params) -> dic
         name: (torch.zeros_like(own) if own.grad is None else own.grad).reshape(params[name].shape)
         for name, own in parameters_by_name(layer, names).items()
     }
+
+
+def message_passing_bytes(config: LayerConfig, num_nodes: int, num_edges: int) -> int:
+    """An answer to `Backend.memory_bytes` for layers that keep a term of C channels for every edge and head."""
+    # Gathered terms, their LeakyReLU and product, gathered values, messages, and as many gradients.
+    per_edge = 10 * config.heads * config.out_channels + 8 * config.heads
+    per_node = 6 * config.heads * config.out_channels
+    return 4 * (num_edges * per_edge + num_nodes * per_node)

@@ -1,4 +1,4 @@
-"""Input features, dense or sparse CSR, behind the two functions that every layer needs.
+"""Input features, dense or sparse CSR, behind the few functions that every layer needs.
 
 A sparse feature matrix is an ordinary `torch.sparse_csr` tensor. Bag-of-words features are 1 % to 10 %
 full: dropping only stored entries is the same random variable (zero times a mask is zero) without drawing
@@ -6,6 +6,7 @@ a random number for each of N x F entries, and the first product touches stored 
 """
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -40,11 +41,34 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class FeatureLinear(nn.Linear):
-    """`nn.Linear` that also takes sparse features; put in place of a library's own first product."""
+    """`nn.Linear` that also takes sparse features."""
 
     def forward(self, input: Tensor) -> Tensor:
         """See `linear`."""
         return linear(input, self.weight, self.bias)
+
+
+def take_sparse_features(layer: nn.Module, names: Iterable[str]) -> None:
+    """Put `FeatureLinear` with the same parameters in place of a library's own products of the input.
+
+    Args:
+        layer: the library's layer.
+        names: its attributes that may hold such a product; absent ones and None are passed over.
+    """
+    replaced: dict[nn.Module, FeatureLinear] = {}  # a shared product stays shared
+    for name in names:
+        product = getattr(layer, name, None)
+        if product is not None:
+            replaced.setdefault(product, _feature_linear(product))
+            setattr(layer, name, replaced[product])
+
+
+def _feature_linear(product: Any) -> FeatureLinear:
+    out_features, in_features = product.weight.shape
+    # Without storage of its own, since it takes over the product's.
+    replacement = FeatureLinear(in_features, out_features, bias=product.bias is not None, device="meta")
+    replacement.weight, replacement.bias = product.weight, product.bias
+    return replacement
 
 
 class _SparseProduct(torch.autograd.Function):

@@ -5,10 +5,10 @@ lead to. A difference is relative to the largest entry of the reference: |ours -
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ def compare(
         device: on which it computes.
     """
     config = replace(config, attention_dropout=0.0)
-    truth = _truth(operator, config, graph, x, y)
+    truth = _truth(cast(Hashable, operator), config, graph, x, y)
     prepared = backend.prepare(graph.to(device), device)
     labels = y.to(device)
 
@@ -92,10 +92,10 @@ class _Truth:
 
 
 # Keyed by the identity of graph, x and y: several back ends and dtypes share what is dear to compute.
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _truth(operator: Any, config: LayerConfig, graph: Graph, x: Tensor, y: Tensor) -> _Truth:
     dense = _dense(x).to(torch.float64)
-    params = {name: value.requires_grad_() for name, value in _weights(operator, config, dense).items()}
+    params = {name: value.requires_grad_() for name, value in weights(operator, config, dense).items()}
     start = {name: value.detach().clone() for name, value in params.items()}
     leaf = dense.clone().requires_grad_()
     output, attention = reference.run(operator, config, params, graph, leaf)
@@ -120,18 +120,18 @@ def _truth(operator: Any, config: LayerConfig, graph: Graph, x: Tensor, y: Tenso
     )
 
 
-def _weights(operator: Operator, config: LayerConfig, x: Tensor) -> dict[str, Tensor]:
-    """Seeded weights under which projections, scores and biases are all of order 1.
+def weights(operator: Operator, config: LayerConfig, x: Tensor) -> dict[str, Tensor]:
+    """Seeded float64 weights under which projections of x, scores and biases are all of order 1.
 
     Start weights would make scores nearly equal and the attention's gradients vanish, and the comparison with them.
     """
     generator = torch.Generator().manual_seed(0)
     row_norm = math.sqrt(float(x.square().sum(1).mean())) or 1.0
-    weights = {}
+    drawn = {}
     for name, shape in operator.shapes(config).items():
         scale = 1 / row_norm if shape[-1] == config.in_channels and len(shape) > 1 else 1.0
-        weights[name] = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
-    return weights
+        drawn[name] = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
+    return drawn
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,11 +26,12 @@ class Reference(NamedTuple):
 
 def run(operator: Operator, config: LayerConfig, params: Params, graph: Graph, x: Tensor) -> Reference:
     """The layer without dropout for dense x [N, F]; differentiable with respect to x and params."""
-    order = torch.argsort(graph.targets, stable=True)
-    blocks = _blocks(graph, order)
+    hearers, edge_hearer = _hearers(graph)
+    order = torch.argsort(edge_hearer, stable=True)
+    blocks = _blocks(len(hearers), edge_hearer[order], graph.sources[order])
     # One selection for all blocks: the gradient of a selection is as large as x.
-    target_xs = x.split([block.num_targets for block in blocks])
-    source_xs = x[torch.cat([block.sources for block in blocks])].split([len(block.sources) for block in blocks])
+    target_xs = torch.split(x[hearers], [block.num_targets for block in blocks])
+    source_xs = torch.split(x[torch.cat([block.sources for block in blocks])], [len(block.sources) for block in blocks])
     aggregated, attention = [], []
     for block, target_x, source_x in zip(blocks, target_xs, source_xs, strict=True):
         count = torch.zeros(block.num_targets, len(block.sources), dtype=x.dtype, device=x.device)
@@ -38,8 +39,22 @@ def run(operator: Operator, config: LayerConfig, params: Params, graph: Graph, x
         attended = operator.reference(config, params, target_x, source_x, count)
         aggregated.append(attended.aggregated)
         attention.append(attended.attention[block.edge_target, block.edge_source])
-    output = epilogue.apply(config, params, x, torch.cat(aggregated))
-    return Reference(output, torch.cat(attention)[torch.argsort(order)])
+    of_all = x.new_zeros(graph.num_nodes, config.heads, config.out_channels).index_copy(
+        0, hearers, torch.cat(aggregated)
+    )
+    return Reference(epilogue.apply(config, params, x, of_all), torch.cat(attention)[torch.argsort(order)])
+
+
+def _hearers(graph: Graph) -> tuple[Tensor, Tensor]:
+    """Nodes with incoming edges, ascending, and the position of each edge's target among them.
+
+    The others aggregate zero by definition. Without any edge every node is one, so that an operator's equation still
+    is what gives the zeros, and gradients their way back.
+    """
+    if not graph.num_edges:
+        return torch.arange(graph.num_nodes, device=graph.edge_index.device), graph.targets
+    hearers, edge_hearer = torch.unique(graph.targets, return_inverse=True)
+    return hearers, edge_hearer
 
 
 class _Block(NamedTuple):
@@ -49,14 +64,14 @@ class _Block(NamedTuple):
     edge_source: Tensor  # ... and among `sources`
 
 
-def _blocks(graph: Graph, order: Tensor) -> list[_Block]:
-    targets, sources = graph.targets[order], graph.sources[order]
-    firsts = torch.arange(0, graph.num_nodes, TARGETS_PER_BLOCK, device=targets.device)
-    edge_firsts = [*torch.searchsorted(targets, firsts).tolist(), graph.num_edges]
+def _blocks(num_targets: int, targets: Tensor, sources: Tensor) -> list[_Block]:
+    """Blocks of targets, from edges in the order of their targets."""
+    firsts = torch.arange(0, num_targets, TARGETS_PER_BLOCK, device=targets.device)
+    edge_firsts = [*torch.searchsorted(targets, firsts).tolist(), len(targets)]
     blocks = []
     for position, first in enumerate(firsts.tolist()):
         edges = slice(edge_firsts[position], edge_firsts[position + 1])
         own_sources, edge_source = torch.unique(sources[edges], return_inverse=True)
-        num_targets = min(TARGETS_PER_BLOCK, graph.num_nodes - first)
-        blocks.append(_Block(num_targets, own_sources, targets[edges] - first, edge_source))
+        size = min(TARGETS_PER_BLOCK, num_targets - first)
+        blocks.append(_Block(size, own_sources, targets[edges] - first, edge_source))
     return blocks

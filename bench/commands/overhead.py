@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Alternate the two in random order on one core, and print the ratio with its interval."""
-    ours_s, plain_s = _measure(arguments.pairs, arguments.epochs)
+    ours_s, plain_s = measure(arguments.pairs, arguments.epochs)
     ratio = log_ratio_of_medians(ours_s, plain_s)
     if ratio is not None:
         interval = ratio.interval(0.95).exp()
@@ -48,7 +48,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _measure(pairs: int, epochs: int) -> tuple[dict[int, float], dict[int, float]]:
+def measure(pairs: int, epochs: int) -> tuple[dict[int, float], dict[int, float]]:
+    """Seconds of a fit through the runner and by the plain script, pair by pair."""
     slot = DEVICES.get("cpu").slots()[0]
     ours_s: dict[int, float] = {}
     plain_s: dict[int, float] = {}

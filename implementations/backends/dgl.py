@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from implementations import epilogue
 from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics
-from implementations.features import FeatureLinear
+from implementations.features import take_sparse_features
 
 NAMES = {
     "gat": {"weight": "conv.fc.weight", "a_source": "conv.attn_l", "a_target": "conv.attn_r"},
@@ -106,7 +106,9 @@ class _Dgl:
             conv = layers.GATConv(**options, bias=False)
         else:
             conv = layers.GATv2Conv(**options, bias=config.bias, share_weights=config.share_weights)
-        _take_sparse_features(conv)
+        # Features are dropped by the harness, and this module would refuse sparse ones.
+        conv.feat_drop = nn.Identity()
+        take_sparse_features(conv, ("fc", "fc_src", "fc_dst"))
         return DglLayer(conv, config)
 
     def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
@@ -129,20 +131,3 @@ def _dgl() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports of names that torch and setuptools have moved
         return importlib.import_module("dgl")
-
-
-def _take_sparse_features(conv: nn.Module) -> None:
-    """Put `FeatureLinear` with the same parameters in place of the products that see the layer's input."""
-    conv.feat_drop = nn.Identity()
-    replaced: dict[nn.Module, FeatureLinear] = {}  # a shared product stays shared
-    for name in ("fc", "fc_src", "fc_dst"):
-        product = getattr(conv, name, None)
-        if product is not None:
-            replaced.setdefault(product, _feature_linear(product))
-            setattr(conv, name, replaced[product])
-
-
-def _feature_linear(product: nn.Linear) -> FeatureLinear:
-    linear = FeatureLinear(product.in_features, product.out_features, bias=product.bias is not None)
-    linear.weight, linear.bias = product.weight, product.bias
-    return linear

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics
-from implementations.features import FeatureLinear
+from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, message_passing_bytes
+from implementations.features import take_sparse_features
 
 NAMES = {
     "gat": {"weight": "conv.lin.weight", "a_source": "conv.att_src", "a_target": "conv.att_dst"},
@@ -53,7 +53,9 @@ class _Pyg:
             "the same: they are the canonical sites",
         ),
         "initialisation": Fact(
-            "Glorot uniform for weights and attention vectors, zero biases", "the canonical values are loaded"
+            "Glorot uniform for weights and attention vectors; the output's bias zero, "
+            "GATv2's biases on the projections uniform in +-1/sqrt(F)",
+            "the canonical values are loaded",
         ),
         "dropout sites": Fact(
             "coefficients after the softmax, per edge and head; none on features",
@@ -75,8 +77,7 @@ class _Pyg:
         return None
 
     def memory_bytes(self, operator: Operator, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
-        per_edge = 10 * config.heads * config.out_channels + 8 * config.heads
-        return 4 * (num_edges * per_edge + num_nodes * 6 * config.heads * config.out_channels)
+        return message_passing_bytes(config, num_nodes, num_edges)
 
     def prepare(self, graph: Graph, device: torch.device) -> Tensor:
         return graph.edge_index.to(device)
@@ -97,7 +98,7 @@ class _Pyg:
             conv = _convolutions().GATConv(**options)
         else:
             conv = _convolutions().GATv2Conv(**options, share_weights=config.share_weights)
-        _take_sparse_features(conv)
+        take_sparse_features(conv, ("lin", "lin_l", "lin_r", "res"))
         return PygLayer(conv)
 
     def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
@@ -119,19 +120,3 @@ def _convolutions() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own uses of torch.jit, which torch has deprecated
         return importlib.import_module("torch_geometric.nn")
-
-
-def _take_sparse_features(conv: nn.Module) -> None:
-    """Put `FeatureLinear` with the same parameters in place of the products that see the layer's input."""
-    replaced: dict[nn.Module, FeatureLinear] = {}  # a shared product stays shared
-    for name in ("lin", "lin_l", "lin_r", "res"):
-        product = getattr(conv, name, None)
-        if product is not None:
-            replaced.setdefault(product, _feature_linear(product))
-            setattr(conv, name, replaced[product])
-
-
-def _feature_linear(product: Any) -> FeatureLinear:
-    linear = FeatureLinear(product.in_channels, product.out_channels, bias=product.bias is not None)
-    linear.weight, linear.bias = product.weight, product.bias
-    return linear

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from implementations import epilogue
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics
+from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, message_passing_bytes
 
 
 class SortedEdges(NamedTuple):
@@ -69,10 +69,7 @@ class _Scatter:
         return None
 
     def memory_bytes(self, operator: Operator, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
-        # Gathered terms, their LeakyReLU and product, gathered values, messages, and as many gradients.
-        per_edge = 10 * config.heads * config.out_channels + 8 * config.heads
-        per_node = 6 * config.heads * config.out_channels
-        return 4 * (num_edges * per_edge + num_nodes * per_node)
+        return message_passing_bytes(config, num_nodes, num_edges)
 
     def prepare(self, graph: Graph, device: torch.device) -> SortedEdges:
         order = torch.argsort(graph.targets, stable=True)

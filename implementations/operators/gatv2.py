@@ -9,8 +9,9 @@ in GAT it cannot.
 
 N nodes, F input features, H heads, C channels per head. Parameters: `w_source`, `w_target` [H, C, F];
 `b_source`, `b_target` [H, C] if `config.bias`; `a` [H, C]; and those of `implementations.epilogue`, its
-output bias included. With `config.share_weights` source and target use `w_source` and `b_source`. Start
-values are those of PyG.
+output bias included. With `config.share_weights` source and target use `w_source` and `b_source`. Weights
+and attention vectors start as PyG's do; the biases at zero, as in the authors' DGL layer (PyG draws those
+of the projections).
 """
 
 import torch

@@ -1,0 +1,133 @@
+"""The command line: exit codes, one clear line for a mistake, never a traceback."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench import cli
+from bench.commands import overhead
+
+BROKEN = """
+title = "t"
+backends = ["pig"]
+operators = ["gat"]
+datasets = ["blocks"]
+devices = ["cpu"]
+seeds = [0]
+"""
+
+
+def bench(*arguments: str, **options: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        cli.main([command, "--help"])
+    assert done.value.code == 0
+    assert f"bench {command}" in capsys.readouterr().out
+
+
+def test_the_overview_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "smok"], "did you mean 'smoke'"),
+        (["run", "absent.toml"], "no such file"),
+        (["tables", "never-run"], "nothing was run here"),
+        (["report", "never-run"], "nothing was run here"),
+        (["mlflow", "sync"], "nothing was run here yet"),
+        (["data", "kora"], "did you mean 'cora'"),
+        (["parity", "smoke", "--backends", "pig"], "did you mean 'pyg'"),
+    ],
+)
+def test_a_users_mistake_is_one_line_with_the_cure_and_exit_code_2(arguments, says, capsys):
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert shown.err.startswith("bench: ")
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_a_broken_file_is_refused_before_anything_runs(tmp_path, capsys):
+    path = tmp_path / "broken.toml"
+    path.write_text(BROKEN)
+    assert cli.main(["run", str(path), "--results", str(tmp_path / "results")]) == 2
+    assert f"{path}: backends: there is no back end 'pig'; did you mean 'pyg'?" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_dry_run_names_cells_and_jobs_and_writes_nothing(tmp_path, capsys):
+    assert cli.main(["run", "smoke", "--dry-run", "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "pyg · gat · blocks · cpu" in shown
+    assert "to go" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_command_is_exit_code_2_without_a_traceback():
+    done = bench("runn")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_with_130_says_how_to_go_on_and_leaves_no_child(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", "smoke", "--mlflow", "off", "--results", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()  # the overview: workers start now
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "goes on from there" in errors
+    assert "Traceback" not in errors
+    assert bench("run", "smoke", "--dry-run", "--results", str(tmp_path)).returncode == 0
+
+
+def test_the_doctor_names_versions_and_absent_devices(capsys):
+    assert cli.main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "torch-geometric" in shown
+    assert "device mps" in shown
+
+
+def test_listing_shows_what_each_back_end_can_run(capsys):
+    assert cli.main(["list", "backends"]) == 0
+    shown = capsys.readouterr().out
+    assert "no layer that computes gatv2_labml" in shown
+
+
+def test_the_overhead_is_measured_in_pairs(capsys):
+    ours_s, plain_s = overhead.measure(pairs=1, epochs=2)
+    assert list(ours_s) == list(plain_s) == [0]
+    assert "plain script" in capsys.readouterr().out
+
+
+def test_parity_passes_for_a_right_back_end(capsys):
+    assert cli.main(["parity", "smoke", "--backends", "scatter"]) == 0
+    shown = capsys.readouterr().out
+    assert "passed" in shown
+    assert "duplicate edges" in shown
+
+
+def test_json_numbers_of_records_may_be_infinite():
+    from bench.outcomes import Check
+
+    check = Check(name="n", graph="g", dtype="d", difference=float("inf"), tolerance=1.0, passed=False)
+    assert Check.model_validate(json.loads(check.model_dump_json())) == check

@@ -1,0 +1,94 @@
+"""Studies are paired, pruned, repeatable, and go on where they were killed."""
+
+import optuna
+import pytest
+
+from bench import tuning
+from bench.config import Architecture, FloatRange, Protocol, Training
+from bench.work import TuneJob
+
+SEEDS = (10, 11, 12, 13)
+
+
+def job(trials: int = 6, shared: bool = True, backend: str = "scatter") -> TuneJob:
+    return TuneJob(
+        backend=backend,
+        operator="gat",
+        dataset="blocks",
+        device="cpu",
+        protocol=Protocol(),
+        architecture=Architecture(),
+        basis="b",
+        training=Training(),
+        trials=trials,
+        seeds=SEEDS,
+        space={"training.lr": FloatRange(low=1e-3, high=1e-1, log=True)},
+        shared=shared,
+    )
+
+
+class Hill:
+    """Validation accuracy that is best at lr = 0.01; counts what it is asked."""
+
+    def __init__(self, die_at: int | None = None) -> None:
+        self.asked: list[tuple[float, int]] = []
+        self.die_at = die_at
+
+    def __call__(self, settings, seed):
+        if len(self.asked) == self.die_at:
+            raise KeyboardInterrupt
+        self.asked.append((settings["training.lr"], seed))
+        return 0.9 - 40 * abs(settings["training.lr"] - 0.01) ** 1.2 + seed / 1e4, 7
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return f"sqlite:///{tmp_path / 'optuna.db'}"
+
+
+def search(storage, evaluate, **changes):
+    return tuning.tune(job(**changes), {"training.lr": 0.005}, storage, evaluate)
+
+
+def test_the_files_own_settings_are_trial_0_and_the_best_complete_trial_wins(storage):
+    tuned = search(storage, Hill())
+    assert tuned.trials[0].settings == {"training.lr": 0.005}
+    complete = [trial for trial in tuned.trials if trial.state == "complete"]
+    assert tuned.validation == max(sum(trial.values.values()) / len(SEEDS) for trial in complete)
+    assert tuned.best == tuned.trials[tuned.best_trial].settings
+
+
+def test_every_complete_trial_saw_every_seed_and_a_pruned_one_cannot_win(storage):
+    tuned = search(storage, Hill(), trials=10)
+    assert {trial.state for trial in tuned.trials} == {"complete", "pruned"}
+    for trial in tuned.trials:
+        assert (set(trial.values) == set(SEEDS)) == (trial.state == "complete")
+
+
+def test_a_study_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+    whole = search(f"sqlite:///{tmp_path / 'whole.db'}", Hill())
+    broken = f"sqlite:///{tmp_path / 'broken.db'}"
+    for die_at in (1, 6, 3):
+        with pytest.raises(KeyboardInterrupt):
+            search(broken, Hill(die_at))
+    assert search(broken, Hill()).model_dump() == whole.model_dump()
+
+
+def test_no_trial_is_left_running(storage):
+    with pytest.raises(KeyboardInterrupt):
+        search(storage, Hill(die_at=2))
+    tuned = search(storage, Hill())
+    states = [trial.state for trial in optuna.load_study(study_name=tuned.study, storage=storage).trials]
+    assert optuna.trial.TrialState.RUNNING not in states
+
+
+def test_a_finished_study_evaluates_nothing_again(storage):
+    first = search(storage, Hill())
+    again = Hill()
+    assert search(storage, again) == first
+    assert again.asked == []
+
+
+def test_a_shared_study_is_the_same_job_whichever_back_end_runs_it():
+    assert job(backend="pyg").id == job(backend="scatter").id
+    assert job(backend="pyg", shared=False).id != job(backend="scatter", shared=False).id
