@@ -62,6 +62,17 @@ def markdown(results: Results, name: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def excerpt(results: Results, name: str) -> str:
+    """The tables alone, with their notes and where they come from: what a document shows of an experiment."""
+    notes = Footnotes()
+    tables = [_markdown(grids.accuracy(results, notes))]
+    if results.experiment.timing.rounds:
+        tables.append(_markdown(grids.speed(results, notes)))
+    remarks = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
+    provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
+    return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
+
+
 _LEGEND = (
     "Accuracy: mean ± std over seeds [bootstrap interval of the mean]. Step: median over rounds [interval] of one "
     "training step.\nBelow each, the verdict against the baseline. Never compare times of the two tracks."

@@ -101,11 +101,10 @@ class _Dgl:
             # DGL otherwise reads in_degrees() back from the device in every forward.
             "allow_zero_in_degree": True,
         }
-        layers = importlib.import_module(f"{_dgl().__name__}.nn")
         if operator.name == "gat":
-            conv = layers.GATConv(**options, bias=False)
+            conv = _convolutions().GATConv(**options, bias=False)
         else:
-            conv = layers.GATv2Conv(**options, bias=config.bias, share_weights=config.share_weights)
+            conv = _convolutions().GATv2Conv(**options, bias=config.bias, share_weights=config.share_weights)
         # Features are dropped by the harness, and this module would refuse sparse ones.
         conv.feat_drop = nn.Identity()
         take_sparse_features(conv, ("fc", "fc_src", "fc_dst"))
@@ -131,3 +130,9 @@ def _dgl() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports of names that torch and setuptools have moved
         return importlib.import_module("dgl")
+
+
+@cache
+def _convolutions() -> ModuleType:
+    _dgl()  # sets its environment first
+    return importlib.import_module("dgl.nn")

@@ -1,0 +1,132 @@
+"""Documents are executed: snippets run, commands exist, tables are those of the records."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import cli, experiment_file
+from bench.commands.tables import insert
+from bench.errors import UserError
+from bench.folder import ResultsFolder
+from bench.jobs import Place, run_job
+from bench.plan import parity_jobs
+from bench.plugins import DATASETS, OPERATORS
+from bench.report import table
+from bench.report.results import Results
+from implementations.contract import Graph, LayerConfig
+from implementations.parity import compare
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def snippet(kind: str) -> str:
+    (found,) = re.findall(rf"^```{kind}\n(.*?)^```$", CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
+    return found
+
+
+@pytest.fixture
+def plugged(tmp_path, monkeypatch):
+    """Put a snippet where its plug-ins are looked for, as the page says, without touching the checkout."""
+
+    def plug(plugins, name: str, text: str):
+        import importlib
+
+        package = importlib.import_module(plugins.package)
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+        monkeypatch.setitem(plugins.__dict__, "_built_in", (name,))
+        return plugins.get(name)
+
+    return plug
+
+
+def test_the_operator_of_the_page_runs_on_scatter_and_equals_its_reference(plugged):
+    from bench.plugins import BACKENDS
+
+    operator = plugged(OPERATORS, "linear_gat", snippet("python operator"))
+    graph = Graph(6, torch.tensor([[0, 1, 2, 3, 4, 5, 1], [1, 2, 3, 4, 5, 0, 0]])).with_self_loops()
+    config = LayerConfig(in_channels=4, out_channels=3, heads=2)
+    x = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cpu = torch.device("cpu")
+    found = compare(BACKENDS.get("scatter"), operator, config, graph, x, torch.arange(6) % 3, torch.float64, cpu)
+    assert found
+    assert [comparison for comparison in found if not comparison.passed] == []
+
+
+def test_the_data_set_of_the_page_goes_through_a_job(plugged, small):
+    plugged(DATASETS, "ring", snippet("python dataset"))
+    (job,) = parity_jobs(small.model_copy(update={"datasets": ("ring",), "backends": ("scatter",)}))
+    outcome = run_job(job, Place("cpu:0"))
+    assert outcome.passed, outcome.failure()
+
+
+def test_the_experiment_of_the_page_is_valid(tmp_path):
+    path = tmp_path / "sharing.toml"
+    path.write_text(snippet("toml experiment"))
+    assert experiment_file.read(path).architecture.share_weights
+
+
+def test_the_entry_point_of_the_page_names_the_group_that_is_looked_up():
+    from bench.plugins import BACKENDS
+
+    assert list(tomllib.loads(snippet("toml"))["project"]["entry-points"]) == [BACKENDS.group]
+
+
+def test_every_file_that_a_document_names_exists():
+    for document in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "results/README.md"):
+        text = (ROOT / document).read_text()
+        named = re.findall(r"`((?:bench|implementations|tests|results)/[\w./-]+)`", text)
+        missing = [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
+        assert missing == [], f"{document} names {missing}"
+
+
+def test_every_command_and_experiment_that_the_readme_names_exists():
+    (listed,) = re.findall(r"`\.venv/bin/bench`, with\n(.*?), each with", README, flags=re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", listed)) == set(cli.COMMANDS)
+    assert set(re.findall(r"^\| `([\w-]+)` \|", README, flags=re.MULTILINE)) == set(experiment_file.names())
+
+
+def test_every_make_target_that_a_document_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"make ([a-z-]+)", README + CONTRIBUTING))
+    assert named - {"alone"} <= targets
+
+
+def test_make_alone_prints_every_target_with_a_line():
+    shown = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+    for target in ("setup", "bench", "test", "ui", "check"):
+        assert re.search(rf"^  make {target} +\w", shown, flags=re.MULTILINE)
+
+
+def test_the_readmes_table_is_the_one_that_its_records_give():
+    folder = ResultsFolder(ROOT / "results" / "reference" / "default")
+    results = Results.of(folder.experiment(), folder.records())
+    assert table.excerpt(results, folder.name) in README
+
+
+def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("nothing here")
+    with pytest.raises(UserError, match="no place for this table"):
+        insert(path, "default", "table")
+
+
+def test_a_table_is_put_between_its_markers_and_nowhere_else(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("a\n<!-- table: x -->\nold\n<!-- end of table -->\nb\n")
+    insert(path, "x", "new")
+    assert path.read_text() == "a\n<!-- table: x -->\n\nnew\n<!-- end of table -->\nb\n"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_ci_script_calls_what_the_contributor_is_told_to_call():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert shlex.split(lines[-1]) == ["make", "check", "test"]
