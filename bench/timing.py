@@ -51,10 +51,8 @@ def measure(
 def _warm_up(call: Callable[[], object], device: Device, steps: int, limit_s: float) -> list[float]:
     """Samples until two successive windows agree, the limit is reached, or enough is enough."""
     taken: list[float] = []
-    while len(taken) < MOST_WARMUPS:
+    while len(taken) < MOST_WARMUPS and sum(taken) * steps < limit_s and not _is_steady(taken):
         taken.append(_sample(call, device, steps))
-        if sum(taken) * steps > limit_s or _is_steady(taken):
-            break
     return taken
 
 

@@ -286,9 +286,11 @@ def predicts_memory_that_grows_with_the_graph(layer: _Layer) -> None:
     _require(large > small, f"memory_bytes predicts {large} bytes for 100 times the graph that needs {small}")
 
 
+WITHOUT_A_LAYER: tuple[Check, ...] = (describes_itself, unsupported_answers_a_sentence_or_none)
+"""What can be asked even where nothing can run."""
+
 CHECKS: tuple[Check, ...] = (
-    describes_itself,
-    unsupported_answers_a_sentence_or_none,
+    *WITHOUT_A_LAYER,
     names_cover_exactly_the_parameters,
     gives_the_shape_dtype_and_device_asked_for,
     agrees_with_the_reference_in_float64,

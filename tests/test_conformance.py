@@ -1,0 +1,311 @@
+"""Every back end keeps the contract's promises, and each check catches a back end that breaks its promise."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from implementations.backends import _template
+from implementations.backends._template import MyLayer
+from implementations.checks import BASE
+from implementations.conformance import CHECKS, Nonconformance, backend_names, main, operator_names
+from implementations.contract import Graph
+from implementations.operators import gat, gatv2
+
+CPU = torch.device("cpu")
+WITHOUT_LABML = ("dgl", "pyg")  # test_backends has their sentence
+# The operator outermost: its references are computed once and shared by all back ends.
+PAIRS = [
+    (operator, backend)
+    for operator in operator_names()
+    for backend in [*backend_names(), "_template"]
+    if not (operator == "gatv2_labml" and backend in WITHOUT_LABML)
+]
+
+
+@pytest.mark.parametrize(("operator", "backend"), PAIRS)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_built_in_back_end_keeps_the_contract(check, backend, operator):
+    backend = importlib.import_module(f"implementations.backends.{backend}").BACKEND
+    operator = importlib.import_module(f"implementations.operators.{operator}")
+    if reason := backend.unsupported(operator, BASE, CPU):
+        pytest.skip(reason)
+    check(backend, operator, CPU)
+
+
+class Broken(_template._Mine):
+    """The template, wrong in one way."""
+
+    Layer = MyLayer
+
+    def layer(self, operator, config):
+        return self.Layer(operator, config)
+
+
+class SaysNothingOfDuplicates(Broken):
+    semantics = {topic: fact for topic, fact in Broken.semantics.items() if topic != "duplicate edges"}
+
+
+class AnswersTrue(Broken):
+    def unsupported(self, operator, config, device):
+        return True
+
+
+class ForgetsTheBiasInItsNames(Broken):
+    def names(self, operator, config):
+        return {name: name for name in operator.shapes(config) if name != "bias"}
+
+
+class LeavesHeadsApart(Broken):
+    class Layer(MyLayer):
+        def forward(self, x, graph):
+            return super().forward(x, graph).unflatten(1, (-1, self.config.out_channels))
+
+
+class ComputesInFloat32(Broken):
+    class Layer(MyLayer):
+        def _apply(self, change, recurse=True):
+            return super()._apply(lambda tensor: change(tensor).float(), recurse)
+
+        def forward(self, x, graph):
+            return super().forward(x.float(), graph).to(x.dtype)
+
+        def attend(self, x, graph):
+            return super().attend(x.float(), graph)
+
+
+class SwapsSourceAndTarget(Broken):
+    def prepare(self, graph, device):
+        return Graph(graph.num_nodes, graph.edge_index.flip(0))
+
+
+class MergesDuplicates(Broken):
+    def prepare(self, graph, device):
+        return Graph(graph.num_nodes, torch.unique(graph.edge_index, dim=1))
+
+
+class AddsSelfLoops(Broken):
+    def prepare(self, graph, device):
+        return graph.with_self_loops()
+
+
+class IgnoresTheSlope(Broken):
+    def layer(self, operator, config):
+        return MyLayer(operator, replace(config, negative_slope=0.2))
+
+
+class NeverDrops(Broken):
+    def layer(self, operator, config):
+        return MyLayer(operator, replace(config, attention_dropout=0.0))
+
+
+class DropsBeforeTheSoftmax(Broken):
+    class Layer(MyLayer):
+        def __init__(self, operator, config):
+            super().__init__(_DroppedScores(operator, self), replace(config, attention_dropout=0.0))
+            self.probability = config.attention_dropout
+
+
+class _DroppedScores:
+    def __init__(self, operator, layer):
+        self.init, self.terms = operator.init, operator.terms
+        self.score = lambda *given: F.dropout(operator.score(*given), layer.probability, layer.training)
+
+
+class DropsValues(Broken):
+    class Layer(MyLayer):
+        def __init__(self, operator, config):
+            super().__init__(operator, replace(config, attention_dropout=0.0))
+            self.probability = config.attention_dropout
+
+        def attend(self, x, graph):
+            alpha, values = super().attend(x, graph)
+            return alpha, F.dropout(values, self.probability, self.training)
+
+
+class DropsEdgesOfAllHeadsTogether(Broken):
+    class Layer(MyLayer):
+        def __init__(self, operator, config):
+            super().__init__(operator, replace(config, attention_dropout=0.0))
+            self.probability = config.attention_dropout
+
+        def attend(self, x, graph):
+            alpha, values = super().attend(x, graph)
+            return alpha * F.dropout(torch.ones_like(alpha[:, :1]), self.probability, self.training), values
+
+
+class DropsInEvaluation(Broken):
+    class Layer(MyLayer):
+        def train(self, mode=True):
+            return super().train(True)
+
+
+class CountsNodes(Broken):
+    class Layer(MyLayer):
+        def forward(self, x, graph):
+            return super().forward(x, graph) + torch.arange(len(x)).unsqueeze(1)
+
+
+class ForgetsToDivide(Broken):
+    class Layer(MyLayer):
+        def attend(self, x, graph):
+            alpha, values = super().attend(x, graph)
+            return 2 * alpha, values
+
+
+class TakesHalf(Broken):
+    class Layer(MyLayer):
+        def forward(self, x, graph):
+            return super().forward(x, graph) / 2
+
+
+class RemovesSelfLoops(Broken):
+    def prepare(self, graph, device):
+        return Graph(graph.num_nodes, graph.edge_index[:, graph.sources != graph.targets])
+
+
+class CentresItsInput(Broken):
+    class Layer(MyLayer):
+        def forward(self, x, graph):
+            return super().forward(x - x.mean(0), graph)
+
+
+class ShiftsAllScoresAlike(Broken):
+    class Layer(MyLayer):
+        def attend(self, x, graph):
+            terms = self.operator.terms(self.config, dict(self.named_parameters()), x)
+            pair = terms.source[graph.sources] + terms.target[graph.targets]
+            score = self.operator.score(self.config, dict(self.named_parameters()), pair)
+            weight = torch.exp(score - score.max())
+            return weight / _template._sum_by_target(weight, graph)[graph.targets], terms.values
+
+
+class NormalisesItsInputInPlace(Broken):
+    class Layer(MyLayer):
+        def forward(self, x, graph):
+            with torch.no_grad():
+                x /= x.sum(1, keepdim=True)
+            return super().forward(x, graph)
+
+
+class SortsTheGraphItIsGiven(Broken):
+    def prepare(self, graph, device):
+        graph.edge_index[:] = graph.edge_index[:, graph.targets.argsort(stable=True)]
+        return graph
+
+
+class PredictsOneSizeForAll(Broken):
+    def memory_bytes(self, operator, config, num_nodes, num_edges):
+        return 1_000_000
+
+
+# Back end -> the check that must catch it.
+CAUGHT_BY: Mapping[type[Broken], str] = {
+    SaysNothingOfDuplicates: "describes_itself",
+    AnswersTrue: "unsupported_answers_a_sentence_or_none",
+    ForgetsTheBiasInItsNames: "names_cover_exactly_the_parameters",
+    LeavesHeadsApart: "gives_the_shape_dtype_and_device_asked_for",
+    ComputesInFloat32: "agrees_with_the_reference_in_float64",
+    MergesDuplicates: "agrees_with_the_reference_in_float64",
+    AddsSelfLoops: "agrees_with_the_reference_in_float64",
+    IgnoresTheSlope: "agrees_with_the_reference_in_float32",
+    NeverDrops: "drops_attention_coefficients_in_training",
+    DropsBeforeTheSoftmax: "drops_attention_coefficients_in_training",
+    DropsValues: "drops_attention_coefficients_in_training",
+    DropsEdgesOfAllHeadsTogether: "drops_attention_coefficients_in_training",
+    DropsInEvaluation: "evaluates_without_chance",
+    CountsNodes: "renumbers_its_output_with_the_nodes",
+    TakesHalf: "returns_a_constant_input_projected",
+    RemovesSelfLoops: "returns_its_own_value_to_a_node_with_only_its_self_loop",
+    CentresItsInput: "keeps_disconnected_parts_apart",
+    ShiftsAllScoresAlike: "stays_finite_with_large_scores",
+    NormalisesItsInputInPlace: "leaves_graph_and_x_as_they_are",
+    SortsTheGraphItIsGiven: "leaves_graph_and_x_as_they_are",
+    SwapsSourceAndTarget: "orders_neighbours_as_the_operator_does",
+    ForgetsToDivide: "gives_attention_that_sums_to_one",
+    PredictsOneSizeForAll: "predicts_memory_that_grows_with_the_graph",
+}
+
+
+@pytest.mark.parametrize("operator", [gat, gatv2], ids=["gat", "gatv2"])
+@pytest.mark.parametrize("broken", CAUGHT_BY, ids=lambda broken: broken.__name__)
+def test_a_broken_back_end_is_caught(broken, operator):
+    check = next(check for check in CHECKS if check.__name__ == CAUGHT_BY[broken])
+    with pytest.raises(Nonconformance):
+        check(broken(), operator, CPU)
+
+
+def test_every_check_catches_someone():
+    assert {check.__name__ for check in CHECKS} == set(CAUGHT_BY.values())
+
+
+def test_a_message_says_where_and_by_how_much():
+    check = next(check for check in CHECKS if check.__name__ == "agrees_with_the_reference_in_float64")
+    with pytest.raises(Nonconformance, match=r"duplicate edges, 3 heads.*differs from the reference.*allowed 1e-10"):
+        check(MergesDuplicates(), gat, CPU)
+
+
+def test_the_command_passes_a_good_back_end(capsys):
+    assert main(["scatter", "--operator", "gat"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "scatter gat on cpu"
+    assert len(out) == len(CHECKS) + 2
+    assert out[-1] == f"{len(CHECKS)} checks passed, 0 failed"
+
+
+def test_the_command_fails_a_broken_one_of_another_package_and_says_why(capsys):
+    assert main(["test_conformance:NEVER_DROPS", "--operator", "gat"]) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if "FAILED" in line]
+    assert len(failed) == 1
+    assert "attention dropout: not so" in failed[0]
+
+
+def test_the_command_goes_on_after_an_exception_of_the_back_end(capsys):
+    assert main(["test_conformance:RAISES", "--operator", "gat"]) == 1
+    out = capsys.readouterr().out
+    assert "raised ZeroDivisionError: integer division or modulo by zero (" in out
+    assert "passed  predicts memory that grows with the graph" in out
+
+
+def test_the_command_computes_nothing_where_the_back_end_cannot(capsys):
+    assert main(["pyg", "--operator", "gatv2_labml"]) == 0
+    out = capsys.readouterr().out
+    assert "unsupported, so nothing is computed: PyG has no layer that computes gatv2_labml" in out
+    assert "2 checks passed, 0 failed" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["scater"], "there is no back end 'scater'; did you mean 'scatter'?"),
+        (["_template"], "there is no back end '_template'"),
+        (["scatter", "--operator", "gta"], "there is no operator 'gta'; did you mean 'gat'?"),
+        (["no_such_module:BACKEND"], "'no_such_module' cannot be imported"),
+        (["test_conformance:NOTHING"], "module 'test_conformance' has no attribute 'NOTHING'"),
+        (["scatter", "--device", "abacus"], "device 'abacus' cannot be used here"),
+    ],
+)
+def test_a_users_mistake_is_answered_in_one_line(arguments, answer, capsys):
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert answer in err
+    assert err.count("\n") == 1
+
+
+def test_a_wrong_option_is_answered_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["scatter", "--operatr", "gat"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+class Raises(Broken):
+    def prepare(self, graph, device):
+        return graph.num_nodes // 0
+
+
+NEVER_DROPS = NeverDrops()
+RAISES = Raises()
