@@ -38,14 +38,18 @@ def measure(
         max_phase_s: bound on warm-up plus samples, up to the last sample's own length.
     """
     first_s = _sample(call, device, 1)
-    steps = max(1, round(min_sample_s / first_s))
-    warmup = [first_s, *_warm_up(call, device, steps, max_phase_s / 2 - first_s)]
-    per_sample_s = warmup[-1] * steps
-    affordable = int((max_phase_s - sum(warmup) * steps) / per_sample_s)
-    count = min(samples, max(FEWEST_SAMPLES, affordable))
+    steps = _steps(min_sample_s, first_s)
+    more = _warm_up(call, device, steps, max_phase_s / 2 - first_s)
+    left_s = max_phase_s - first_s - sum(more) * steps
     # The first call includes what is done once, so calibrate again now that calls are warm.
-    steps = max(1, round(min_sample_s / warmup[-1]))
-    return Measured(steps, tuple(_sample(call, device, steps) for _ in range(count)), tuple(warmup))
+    warm_s = (more or [first_s])[-1]
+    steps = _steps(min_sample_s, warm_s)
+    count = min(samples, max(FEWEST_SAMPLES, int(left_s / (warm_s * steps))))
+    return Measured(steps, tuple(_sample(call, device, steps) for _ in range(count)), (first_s, *more))
+
+
+def _steps(min_sample_s: float, step_s: float) -> int:
+    return max(1, round(min_sample_s / step_s))
 
 
 def _warm_up(call: Callable[[], object], device: Device, steps: int, limit_s: float) -> list[float]:
