@@ -72,7 +72,11 @@ class _Probe:
 
 
 def _layer(backend: Backend, operator: Operator, config: LayerConfig) -> nn.Module:
-    """Projections are the identity, biases and residual zero, so that values are what the sources have."""
+    """Projections are the identity, biases and residual zero, so that values are what the sources have.
+
+    Attention vectors are known by their canonical names, which start with `a`. They must not be zero: with equal
+    scores, dropout before the softmax would look like none.
+    """
     generator = torch.Generator().manual_seed(0)
     params = {}
     for name, shape in operator.shapes(config).items():

@@ -234,3 +234,15 @@ def test_a_folder_without_records_still_gets_a_page(tmp_path: Path) -> None:
     write_report(folder)
     assert "Too little has been run" in (folder.path / "report.html").read_text()
     assert "not run" in (folder.path / "table.md").read_text()
+
+
+def test_an_experiment_that_times_nothing_gets_its_page_and_tables(tmp_path: Path) -> None:
+    asked = build.experiment(backends=("pyg", "dgl"), operators=("gat",), seeds=(0, 1, 2), timing=Timing(rounds=0))
+    folder = ResultsFolder(tmp_path / "untimed")
+    folder.write_experiment(asked)
+    for backend in asked.backends:
+        for found in [build.parity(build.key(backend)), *build.fits(build.key(backend), (0.81, 0.82, 0.83))]:
+            record_file.append(folder.path, found)
+    write_report(folder)
+    assert "82.0" in (folder.path / "report.html").read_text()
+    assert "82.0" in table.terminal(asked, folder.records())

@@ -32,13 +32,12 @@ def write(folder: ResultsFolder, results: Results, drawings: Mapping[str, str], 
 def render(name: str, results: Results, drawings: Mapping[str, str], semantics: Semantics | None) -> str:
     """The page's text."""
     notes = Footnotes()
-    accuracy, speed = grids.accuracy(results, notes), grids.speed(results, notes)
-    beside = {
-        "accuracy": accuracy,
-        "step-time": speed,
-        "memory": grids.memory(results),
-        "trade-off": grids.trade_off(results),
-    }
+    accuracy = grids.accuracy(results, notes)
+    beside, tables = {"accuracy": accuracy}, [accuracy]
+    if results.experiment.timing.rounds:
+        speed = grids.speed(results, notes)
+        tables.append(speed)
+        beside |= {"step-time": speed, "memory": grids.memory(results), "trade-off": grids.trade_off(results)}
     return (
         _environment()
         .get_template(_TEMPLATE)
@@ -48,7 +47,7 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             how_to_read=wording.how_to_read(results),
             verdicts=results.verdicts(),
             warnings=list(wording.warnings(results)),
-            tables=[accuracy, speed] if results.experiment.timing.rounds else [accuracy],
+            tables=tables,
             tuning=list(dict.fromkeys(f"{row.key.operator}: {row.tuning}" for row in results.rows if row.tuning)),
             figures=[(plots.TITLES[plot], inline_svg(svg, plot), beside[plot]) for plot, svg in drawings.items()],
             comparisons=[grid for grid in (grids.comparisons(results), grids.times(results)) if grid.lines],

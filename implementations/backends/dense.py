@@ -142,13 +142,14 @@ class _Aggregated(torch.autograd.Function):
     ) -> Tensor:
         ctx.attention, ctx.kept = attention, kept
         ctx.save_for_backward(source, target, values, *params)
-        parts = []
+        # In place, since small results kept between large temporaries would leave holes that nothing fits into.
+        aggregated = torch.empty_like(values)
         for rows in attention.blocks():
             coefficients = attention.coefficients(attention.scores(attention.pair(rows)), rows)
             if kept is not None:
                 coefficients = attention.dropped(coefficients, kept, rows)
-            parts.append(coefficients @ values)
-        return torch.cat(parts, dim=1)
+            aggregated[:, rows.targets] = coefficients @ values
+        return aggregated
 
     @staticmethod
     @once_differentiable
