@@ -114,7 +114,7 @@ def _backend(name: str) -> Backend:
     module, separator, attribute = name.partition(":")
     if not separator:
         if name not in backend_names():
-            raise _Mistake(_unknown("back end", name, backend_names()) + "; one of another package is module:ATTRIBUTE")
+            raise _Mistake(_unknown("back end", name, backend_names()) + " (one of another package: module:ATTRIBUTE)")
         module, attribute = f"{backends.__name__}.{name}", "BACKEND"
     try:
         return cast(Backend, getattr(importlib.import_module(module), attribute))
