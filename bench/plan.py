@@ -13,7 +13,9 @@ from typing import Any
 from bench import seeds, settings
 from bench.basis import basis, speed_basis
 from bench.config import Experiment, Setting
+from bench.network import layer_configs
 from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
+from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.work import CellKey, FitJob, ParityJob, SpeedJob, TuneJob
 
@@ -31,6 +33,11 @@ def cells(experiment: Experiment) -> list[CellKey]:
 def parity_jobs(experiment: Experiment) -> list[ParityJob]:
     """One for each cell."""
     return [ParityJob(**_common(experiment, cell), architecture=experiment.architecture) for cell in cells(experiment)]
+
+
+def largest_first(jobs: Iterable[ParityJob]) -> list[ParityJob]:
+    """By predicted memory, which for one operator goes with time: the longest must not be left for the end."""
+    return sorted(jobs, key=_predicted_bytes, reverse=True)
 
 
 def speed_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[SpeedJob]:
@@ -171,6 +178,13 @@ def _common(experiment: Experiment, cell: CellKey) -> dict[str, Any]:
         "protocol": experiment.protocol,
         "basis": basis(cell.backend, cell.dataset),
     }
+
+
+def _predicted_bytes(job: ParityJob) -> int:
+    info = DATASETS.get(job.dataset).info
+    backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
+    configs = layer_configs(job.architecture, info.features, info.classes)
+    return sum(backend.memory_bytes(operator, config, info.nodes, info.edges) for config in configs)
 
 
 def _speed_job(experiment: Experiment, cell: CellKey, threads: int, round_: int, replica: int) -> SpeedJob:

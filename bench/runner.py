@@ -71,7 +71,7 @@ class Grid:
         self.folder.write_experiment(self.experiment)
         self._bring_data()
         checks = plan.parity_jobs(self.experiment)
-        self._together(checks)
+        self._together(plan.largest_first(checks))
         able = plan.passed(checks, self._done)
         timings = plan.speed_jobs(self.experiment, able)
         self._alone(timings)

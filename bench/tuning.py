@@ -5,11 +5,15 @@ a study that was killed and taken up again proposes what it would have proposed.
 and the pruner look at finished trials only. The test nodes are not in reach: `evaluate` returns validation accuracy.
 """
 
+import getpass
 import random
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import optuna
+from filelock import FileLock
 from optuna.trial import TrialState
 
 from bench import seeds
@@ -68,7 +72,9 @@ def suggest(trial: optuna.Trial, space: Mapping[str, FloatRange | Choice]) -> di
 
 
 def _study(job: TuneJob, storage_url: str) -> optuna.Study:
-    with warnings.catch_warnings():
+    # Two processes that create one SQLite store at the same time break each other's migration.
+    lock = Path(tempfile.gettempdir()) / f"gat-bench-{getpass.getuser()}-{digest(storage_url)}.lock"
+    with FileLock(lock), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = optuna.storages.RDBStorage(
             storage_url,

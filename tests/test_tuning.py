@@ -1,5 +1,9 @@
 """Studies are paired, pruned, repeatable, and go on where they were killed."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import optuna
 import pytest
 
@@ -25,6 +29,15 @@ def job(trials: int = 6, shared: bool = True, backend: str = "scatter") -> TuneJ
         space={"training.lr": FloatRange(low=1e-3, high=1e-1, log=True)},
         shared=shared,
     )
+
+
+TOGETHER = """
+import sys
+from bench import tuning
+from test_tuning import Hill, job
+study = job(trials=1).model_copy(update={"operator": sys.argv[2]})
+tuning.tune(study, {"training.lr": 0.005}, sys.argv[1], Hill())
+"""
 
 
 class Hill:
@@ -87,6 +100,13 @@ def test_a_finished_study_evaluates_nothing_again(storage):
     again = Hill()
     assert search(storage, again) == first
     assert again.asked == []
+
+
+def test_studies_that_start_together_in_a_new_store_do_not_break_each_other(storage):
+    command = [sys.executable, "-c", TOGETHER, storage]
+    processes = [subprocess.Popen([*command, name], cwd=Path(__file__).parent, text=True) for name in ("gat", "gatv2")]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(optuna.get_all_study_names(storage)) == 2
 
 
 def test_a_shared_study_is_the_same_job_whichever_back_end_runs_it():

@@ -126,7 +126,7 @@ BACKEND: Backend = _Dgl()
 
 @cache
 def _dgl() -> ModuleType:
-    os.environ.setdefault("DGLBACKEND", "pytorch")  # else it asks, and writes to the home folder
+    os.environ["DGLBACKEND"] = "pytorch"  # else it asks, and writes to the home folder
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports of names that torch and setuptools have moved
         return importlib.import_module("dgl")

@@ -72,7 +72,7 @@ class _Pyg:
             return f"PyG has no layer that computes {operator.name}"
         try:
             _convolutions()
-        except ImportError as problem:
+        except (ImportError, OSError) as problem:  # OSError: a compiled part that does not fit this torch
             return f"PyG cannot be imported ({problem}); pip install torch-geometric"
         return None
 

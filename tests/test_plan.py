@@ -1,0 +1,109 @@
+"""The plan is a pure function: which jobs there are, in which order, and what makes two of them the same."""
+
+import record_builders as build
+
+from bench import plan
+from bench.config import Experiment
+from bench.work import CellKey
+
+
+def grid(**changes: object) -> Experiment:
+    asked = {
+        "title": "t",
+        "backends": ["scatter", "pyg", "dense"],
+        "operators": ["gat", "gatv2"],
+        "datasets": ["blocks"],
+        "devices": ["cpu"],
+        "seeds": [0, 1, 2],
+        "timing": {"rounds": 4, "self_test": "pyg"},
+    }
+    return Experiment.model_validate(asked | changes)
+
+
+def ids(jobs) -> list[str]:
+    return [job.id for job in jobs]
+
+
+def test_every_cell_is_timed_once_per_round_and_the_self_test_once_more():
+    experiment = grid()
+    cells = plan.cells(experiment)
+    jobs = plan.speed_jobs(experiment, cells)
+    per_round = len(cells) + 1
+    for number in range(4):
+        block = jobs[number * per_round : (number + 1) * per_round]
+        assert {job.round for job in block} == {number}
+        assert sorted(job.key for job in block if job.replica == 0) == sorted(cells)
+        assert [job.key for job in block if job.replica == 1] == [CellKey("pyg", "gat", "blocks", "cpu")]
+
+
+def test_rounds_run_in_orders_of_their_own():
+    experiment = grid()
+    jobs = plan.speed_jobs(experiment, plan.cells(experiment))
+    orders = {tuple((job.key, job.replica) for job in jobs if job.round == number) for number in range(4)}
+    assert len(orders) > 1
+
+
+def test_more_rounds_seeds_or_trials_keep_what_is_there():
+    cells = plan.cells(grid())
+    before, after = grid(), grid(seeds=[0, 1, 2, 3], timing={"rounds": 6, "self_test": "pyg"})
+    assert set(ids(plan.speed_jobs(before, cells))) < set(ids(plan.speed_jobs(after, cells)))
+    assert set(ids(plan.fit_jobs(before, cells, {}))) < set(ids(plan.fit_jobs(after, cells, {})))
+
+
+def test_a_changed_setting_is_another_job():
+    cells = plan.cells(grid())
+    first = set(ids(plan.fit_jobs(grid(), cells, {})))
+    assert first.isdisjoint(ids(plan.fit_jobs(grid(training={"lr": 0.01}), cells, {})))
+    assert first.isdisjoint(ids(plan.fit_jobs(grid(architecture={"heads": 4}), cells, {})))
+
+
+def test_the_largest_job_comes_first():
+    ordered = plan.largest_first(plan.parity_jobs(grid()))
+    assert {job.backend for job in ordered[:2]} == {"dense"}
+
+
+def test_one_study_serves_all_back_ends_unless_each_cell_has_its_own():
+    space = {"training.lr": {"low": 1e-3, "high": 1e-1}}
+    tuning = {"trials": 2, "seeds": [9], "space": space}
+    experiment = grid(tuning=tuning)
+    cells = plan.cells(experiment)
+    assert len(plan.tune_jobs(experiment, cells)) == 2
+    assert len(plan.tune_jobs(grid(tuning=tuning | {"scope": "cell"}), cells)) == len(cells)
+
+
+def test_no_fit_is_planned_before_its_study_has_finished():
+    space = {"training.lr": {"low": 1e-3, "high": 1e-1}}
+    experiment = grid(tuning={"trials": 2, "seeds": [9], "space": space})
+    assert plan.fit_jobs(experiment, plan.cells(experiment), {}) == []
+
+
+def test_back_ends_share_seed_and_settings_of_their_fits():
+    jobs = plan.fit_jobs(grid(), plan.cells(grid()), {})
+    of = {name: [(j.operator, j.seed, j.training, j.architecture) for j in jobs if j.backend == name]
+          for name in ("scatter", "pyg")}  # fmt: skip
+    assert of["scatter"] == of["pyg"]
+
+
+def test_a_cell_is_within_budget_or_says_what_it_would_take():
+    experiment = grid(budget={"cell_fit_s": 60.0}, training={"max_epochs": 100})
+    slow, fast = (CellKey(name, "gat", "blocks", "cpu") for name in ("dense", "scatter"))
+    cost = plan.EpochCost({slow: 3.0, fast: 0.05})
+    jobs = {job.key: job for job in plan.fit_jobs(experiment, [slow, fast], {})}
+    assert plan.over_budget(experiment, jobs[fast], cost, {}) is None
+    refused = plan.over_budget(experiment, jobs[slow], cost, {})
+    assert refused.status == "budget"
+    assert "15 min" in refused.reason  # 3 s x 100 epochs x 3 seeds
+    assert "at most" in refused.reason
+
+
+def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
+    experiment = grid(budget={"cell_fit_s": 60.0}, training={"max_epochs": 1000})
+    slow = CellKey("dense", "gat", "cora", "cpu")
+    (job, *_) = plan.fit_jobs(experiment, [slow], {})
+    taken = {str(seed): build.fit(build.key("pyg"), seed, 0.8) for seed in range(3)}
+    refused = plan.over_budget(experiment, job, plan.EpochCost({slow: 3.0}), taken)
+    assert "201 epochs (as the other back ends took" in refused.reason
+
+
+def test_durations_read_as_a_person_would_say_them():
+    assert [plan.duration(seconds) for seconds in (45, 720, 12_000)] == ["45 s", "12 min", "3 h 20 min"]
