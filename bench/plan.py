@@ -14,7 +14,7 @@ from bench import seeds, settings
 from bench.basis import basis, speed_basis
 from bench.config import Experiment, Setting
 from bench.network import layer_configs
-from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
+from bench.outcomes import Checked, Fitted, Timed, Tuned
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.work import CellKey, FitJob, ParityJob, SpeedJob, TuneJob
@@ -134,17 +134,16 @@ class EpochCost:
         return epoch_s * epochs * tuning.trials * len(tuning.seeds)
 
 
-def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapping[str, Record]) -> NotDone | None:
-    """Why all seeds of this job's cell would exceed its budget, or None."""
+def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapping[str, Record]) -> str | None:
+    """Why all seeds of this job's cell would exceed its budget, as a sentence, or None."""
     epochs, how = _expected_epochs(experiment, job, done)
     needed_s = cost.fit_s(experiment, job.key, epochs)
     allowed_s = experiment.budget.cell_fit_s
     if needed_s is None or needed_s <= allowed_s:
         return None
-    return NotDone(
-        status="budget",
-        reason=f"would take {duration(needed_s)} for {len(experiment.seeds)} seeds of {epochs:.0f} epochs ({how}, "
-        f"{cost.epoch_s[job.key]:.2f} s each as measured); the file allows {duration(allowed_s)}",
+    return (
+        f"would take {duration(needed_s)} for {len(experiment.seeds)} seeds of {epochs:.0f} epochs ({how}, "
+        f"{cost.epoch_s[job.key]:.2f} s each as measured); the file allows {duration(allowed_s)}"
     )
 
 

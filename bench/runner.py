@@ -17,7 +17,7 @@ from bench.plugins import DATASETS, DEVICES
 from bench.progress import Display, news, title
 from bench.records import Record
 from bench.task import DataUnavailable
-from bench.work import CellKey, FitJob, Job
+from bench.work import CellKey, FitJob, Job, TuneJob
 from bench.worker import Done
 
 
@@ -76,7 +76,7 @@ class Grid:
         timings = plan.speed_jobs(self.experiment, able)
         self._alone(timings)
         cost = plan.EpochCost.of(self.experiment, self._recorded(timings))
-        studies = plan.tune_jobs(self.experiment, self._worth_a_study(able, cost))
+        studies = self._studies(able, cost)
         self._together(studies)
         fits = self._fit(able, cost)
         return sum(_is_error(record) for record in self._recorded([*checks, *timings, *studies, *fits]))
@@ -100,9 +100,21 @@ class Grid:
             with contextlib.suppress(DataUnavailable):
                 DATASETS.get(name).fetch(self.display.say)
 
-    def _worth_a_study(self, able: list[CellKey], cost: plan.EpochCost) -> list[CellKey]:
+    def _studies(self, able: list[CellKey], cost: plan.EpochCost) -> list[TuneJob]:
+        """Each on the first cell that the budget allows; a study that none allows gets one record that says so."""
         allowed_s = self.experiment.budget.study_s
-        return [cell for cell in able if (cost.study_s(self.experiment, cell) or 0.0) <= allowed_s]
+        affordable = [cell for cell in able if (cost.study_s(self.experiment, cell) or 0.0) <= allowed_s]
+        studies = plan.tune_jobs(self.experiment, affordable)
+        planned = {study.id for study in studies}
+        for study in plan.tune_jobs(self.experiment, able):
+            if study.id not in planned and not self._stands(study.id):
+                needed_s = cost.study_s(self.experiment, study.key) or 0.0
+                self._refuse(
+                    study,
+                    f"a study of {study.trials} trials on {study.backend} would take up to {plan.duration(needed_s)}; "
+                    f"the file allows {plan.duration(allowed_s)}",
+                )
+        return studies
 
     def _fit(self, able: list[CellKey], cost: plan.EpochCost) -> list[FitJob]:
         """Cheap cells first: how many epochs they take tells what the dear ones would take."""
@@ -126,8 +138,13 @@ class Grid:
                 yield job
             elif job.key not in refused:
                 refused.add(job.key)
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                self._record(job, Done(outcome=reason, environment={}, started_utc=now, seconds=0.0))
+                self._refuse(job, reason)
+
+    def _refuse(self, job: Job, reason: str) -> None:
+        """Record that a job is not run for its budget."""
+        outcome = NotDone(status="budget", reason=reason)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._record(job, Done(outcome=outcome, environment={}, started_utc=now, seconds=0.0))
 
     def _together(self, jobs: Sequence[Job]) -> None:
         self._follow(self._crew.together(self.missing(jobs), title))

@@ -91,9 +91,8 @@ def test_a_cell_is_within_budget_or_says_what_it_would_take():
     jobs = {job.key: job for job in plan.fit_jobs(experiment, [slow, fast], {})}
     assert plan.over_budget(experiment, jobs[fast], cost, {}) is None
     refused = plan.over_budget(experiment, jobs[slow], cost, {})
-    assert refused.status == "budget"
-    assert "15 min" in refused.reason  # 3 s x 100 epochs x 3 seeds
-    assert "at most" in refused.reason
+    assert "15 min" in refused  # 3 s x 100 epochs x 3 seeds
+    assert "at most" in refused
 
 
 def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
@@ -102,7 +101,7 @@ def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
     (job, *_) = plan.fit_jobs(experiment, [slow], {})
     taken = {str(seed): build.fit(build.key("pyg"), seed, 0.8) for seed in range(3)}
     refused = plan.over_budget(experiment, job, plan.EpochCost({slow: 3.0}), taken)
-    assert "201 epochs (as the other back ends took" in refused.reason
+    assert "201 epochs (as the other back ends took" in refused
 
 
 def test_durations_read_as_a_person_would_say_them():

@@ -159,6 +159,18 @@ def test_a_cell_over_its_budget_says_what_it_would_take(small, tmp_path):
     assert "2 seeds of 100000 epochs" in refused[0].outcome.reason
 
 
+def test_a_study_over_its_budget_says_what_it_would_take_and_nothing_is_fitted(small, tmp_path):
+    tuning = {"trials": 2, "seeds": [50], "space": {"training.lr": {"low": 1e-3, "high": 1e-1}}}
+    dear = changed(timed(small), backends=["scatter"], tuning=tuning, budget={"study_s": 0.001})
+    errors, found, _ = run(dear, tmp_path)
+    (refused,) = [record for record in found if isinstance(record.outcome, NotDone)]
+    assert errors == 0
+    assert refused.job.phase == "tune"
+    assert "a study of 2 trials on scatter would take up to" in refused.outcome.reason
+    (row,) = rows(dear, found)
+    assert "a study of 2 trials" in row.accuracy_state.reason
+
+
 def test_an_absent_device_is_a_reason_and_no_error(small, tmp_path):
     errors, found, _ = run(changed(small, backends=["scatter"], devices=["mps"]), tmp_path)
     assert errors == 0
