@@ -1,12 +1,19 @@
 """Shared by all tests: a small experiment, and the environment that child processes see."""
 
+import os
 import sys
 from pathlib import Path
 
-import pytest
+# One thread, as jobs run: small operations on many threads spend their time waiting for each other.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_variable] = "1"
 
-from bench.config import Experiment
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
+from bench.config import Experiment  # noqa: E402
+
+torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).parent))
 
