@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # One thread, as jobs run: small operations on many threads spend their time waiting for each other.
@@ -12,6 +13,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from bench.config import Experiment  # noqa: E402
+from bench.device import Device  # noqa: E402
+from bench.plugins import DEVICES  # noqa: E402
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +25,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test writes into the checkout's results."""
     monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "results"))
+
+
+@pytest.fixture
+def cpu() -> Iterator[Device]:
+    """The CPU as a device; whatever a test pins or fixes is undone."""
+    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    yield DEVICES.get("cpu")
+    os.sched_setaffinity(0, cores)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -8,15 +8,6 @@ import torch
 from bench.plugins import DEVICES
 
 
-@pytest.fixture
-def cpu():
-    device = DEVICES.get("cpu")
-    cores, threads = os.sched_getaffinity(0), torch.get_num_threads()
-    yield device
-    os.sched_setaffinity(0, cores)
-    torch.set_num_threads(threads)
-
-
 def test_the_cpu_offers_a_slot_per_core_it_may_use(cpu):
     assert cpu.slots() == tuple(f"cpu:{core}" for core in sorted(os.sched_getaffinity(0)))
 

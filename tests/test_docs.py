@@ -15,6 +15,7 @@ from bench.commands.tables import insert
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.jobs import Place, run_job
+from bench.outcomes import Checked
 from bench.plan import parity_jobs
 from bench.plugins import DATASETS, OPERATORS
 from bench.report import table
@@ -61,10 +62,11 @@ def test_the_operator_of_the_page_runs_on_scatter_and_equals_its_reference(plugg
     assert [comparison for comparison in found if not comparison.passed] == []
 
 
-def test_the_data_set_of_the_page_goes_through_a_job(plugged, small):
+def test_the_data_set_of_the_page_goes_through_a_job(plugged, small, cpu):
     plugged(DATASETS, "ring", snippet("python dataset"))
     (job,) = parity_jobs(small.model_copy(update={"datasets": ("ring",), "backends": ("scatter",)}))
-    outcome = run_job(job, Place("cpu:0"))
+    outcome = run_job(job, Place(cpu.slots()[0]))
+    assert isinstance(outcome, Checked), outcome
     assert outcome.passed, outcome.failure()
 
 
