@@ -108,8 +108,9 @@ def test_make_alone_prints_every_target_with_a_line():
         assert re.search(rf"^  make {target} +\w", shown, flags=re.MULTILINE)
 
 
-def test_the_readmes_table_is_the_one_that_its_records_give():
-    folder = ResultsFolder(ROOT / "results" / "reference" / "default")
+@pytest.mark.parametrize("name", re.findall(r"^<!-- table: (.+) -->$", README, flags=re.MULTILINE))
+def test_the_readmes_tables_are_those_that_their_records_give(name):
+    folder = ResultsFolder(ROOT / "results" / "reference" / name)
     results = Results.of(folder.experiment(), folder.records())
     assert table.excerpt(results, folder.name) in README
 
