@@ -20,6 +20,7 @@ MEASURING = (
     "network.py", "train.py", "timing.py", "tuning.py", "jobs.py", "seeds.py", "task.py", "parity.py",
     "datasets", "devices",
 )  # fmt: skip
+SOURCES = {".py", ".cpp", ".h"}
 
 
 @cache
@@ -60,5 +61,5 @@ def _files() -> list[Path]:
     folders = [ROOT / "implementations", *(path for path in bench if path.is_dir())]
     files = [path for path in bench if path.is_file()]
     for folder in folders:
-        files += folder.rglob("*.py")
+        files += [path for path in folder.rglob("*") if path.suffix in SOURCES]
     return files

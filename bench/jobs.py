@@ -17,7 +17,7 @@ from bench.settings import apply, current
 from bench.task import DataUnavailable, NodeData, NodeTask, Split, accuracy, row_normalised
 from bench.train import Inputs
 from bench.work import FitJob, Job, ParityJob, SpeedJob, TuneJob
-from implementations.contract import Backend, LayerConfig, Operator
+from implementations.contract import Backend, LayerConfig, Operator, Trainer
 
 GIB = 2**30
 PROGRESS_EPOCHS = 20
@@ -172,15 +172,15 @@ def _speed(bench: _Bench, job: SpeedJob, progress: Progress) -> Timed:
 
 
 def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> TrackTiming:
-    inputs = bench.inputs(task, "dense" if track == "as_shipped" else "sparse")
+    inputs = bench.inputs(task, bench.backend.shipped_features if track == "as_shipped" else "sparse")
     torch.manual_seed(seeds.derive("speed", job.round))
     first_step_s = _first_step_s(bench, job, inputs)
     bench.device.reset_peak_memory()
     model = bench.model(job.architecture, job.protocol, seed=0)
-    adam = train.optimizer(model, job.training)
-    trained = _measure(lambda: train.step(model, adam, inputs), bench.device, job)
+    trainer = train.trainer(model, inputs, job.training)
+    trained = _measure(trainer.step, bench.device, job)
     peak_bytes = bench.device.peak_memory_bytes()
-    evaluated = _measure(lambda: train.logits(model, inputs), bench.device, job)
+    evaluated = _measure(trainer.logits, bench.device, job)
     return TrackTiming(
         train=_samples(trained),
         evaluate=_samples(evaluated),
@@ -192,9 +192,8 @@ def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> Tra
 def _first_step_s(bench: _Bench, job: SpeedJob, inputs: Inputs) -> float:
     """The first step of a model that is then dropped: libraries that load or compile at first use do so here."""
     model = bench.model(job.architecture, job.protocol, seed=0)
-    adam = train.optimizer(model, job.training)
     stop = bench.device.stopwatch()
-    train.step(model, adam, inputs)
+    train.trainer(model, inputs, job.training).step()
     return _digits(stop())
 
 
@@ -223,7 +222,7 @@ def _tune(bench: _Bench, job: TuneJob, place: Place, progress: Progress) -> Tune
         architecture, training = apply(settings, job.architecture, job.training)
         inputs = bench.inputs(_task(job.dataset, job.protocol, seed), job.protocol.features)
         try:
-            _, fitted = _train(bench, job, architecture, training, seed, inputs, progress)
+            _, _, fitted = _train(bench, job, architecture, training, seed, inputs, progress)
         except train.Diverged:
             return 0.0, training.max_epochs  # the worst there is, and never the best trial
         return fitted.validation, fitted.epochs
@@ -239,9 +238,9 @@ def fit(bench: _Bench, job: FitJob, progress: Progress) -> Fitted:
     """Train with one seed, then read the test nodes: here and nowhere else."""
     task = _task(job.dataset, job.protocol, job.seed)
     inputs = bench.inputs(task, job.protocol.features)
-    model, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
+    model, trainer, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
     model.load_state_dict(fitted.state)
-    test = accuracy(train.logits(model, inputs), inputs.y, task.held_out.to(bench.torch_device))
+    test = accuracy(trainer.logits(), inputs.y, task.held_out.to(bench.torch_device))
     curves = {name: tuple(map(_digits, values)) for name, values in vars(fitted.curves).items()}
     return Fitted(
         seed=job.seed,
@@ -262,7 +261,7 @@ def _train(
     seed: int,
     inputs: Inputs,
     progress: Progress,
-) -> tuple[network.Network, train.Fit]:
+) -> tuple[network.Network, Trainer, train.Fit]:
     """Start weights, dropout and split follow from the seed alone, so runs pair up across back ends."""
     model = bench.model(architecture, job.protocol, seed)
     torch.manual_seed(seeds.derive(seed, "dropout"))
@@ -271,7 +270,8 @@ def _train(
         if epoch % PROGRESS_EPOCHS == 0:
             progress(f"seed {seed}, epoch {epoch}: validation {100 * validation:.1f} %")
 
-    return model, train.fit(model, inputs, training, on_epoch)
+    trainer = train.trainer(model, inputs, training)
+    return model, trainer, train.fit(model, trainer, inputs, training, on_epoch)
 
 
 # A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import seeds, settings
 from bench.basis import basis, speed_basis
-from bench.config import Experiment, Setting
+from bench.config import Experiment, Setting, Training
 from bench.network import layer_configs
 from bench.outcomes import Checked, Fitted, Timed, Tuned
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
@@ -189,10 +189,12 @@ def _predicted_bytes(job: ParityJob) -> int:
 def _speed_job(experiment: Experiment, cell: CellKey, threads: int, round_: int, replica: int) -> SpeedJob:
     # How many rounds and thread counts there are is no part of one round's identity: more of them keep what is there.
     timing = experiment.timing.model_copy(update={"rounds": 0, "threads": (1,), "self_test": ""})
+    # Nor is when training would stop.
+    training = Training(lr=experiment.training.lr, weight_decay=experiment.training.weight_decay)
     return SpeedJob(
         **_common(experiment, cell) | {"basis": speed_basis(cell.backend, cell.dataset)},
         architecture=experiment.architecture,
-        training=experiment.training,
+        training=training,
         timing=timing,
         threads=threads,
         round=round_,

@@ -39,7 +39,7 @@ ALLOWED = {
     "bench.outcomes": {"bench.config"},
     "bench.records": {"bench.config", "bench.errors", "bench.outcomes", "bench.work"},
     "bench.task": {"implementations.contract"},
-    "bench.train": {"bench.config", "bench.task"},
+    "bench.train": {"bench.config", "bench.network", "bench.task", "implementations.contract"},
 }
 
 # What decides a number must not know how it is stored, shown or scheduled.
