@@ -19,7 +19,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench perf test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ $(READY): pyproject.toml constraints.txt
 
 bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experiment)
 	@$(BENCH) run $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+# Small graphs first; what takes longest, the graph of ogbn-arxiv's size, comes last.
+PERF := throughput throughput-compile scaling throughput-large
+
+perf: setup ## measure throughput: small graphs, torch.compile, scaling, a large graph
+	@for experiment in $(PERF); do $(BENCH) run $$experiment $(ARGS) || exit; done
 
 test: setup ## run the tests
 	@$(VENV)/bin/python -m pytest $(ARGS)

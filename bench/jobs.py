@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from bench import network, parity, seeds, timing, train
+from bench import ceilings, network, parity, seeds, timing, train
 from bench.config import Architecture, Protocol, Setting, Training
 from bench.device import Device
 from bench.outcomes import Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
@@ -18,6 +18,7 @@ from bench.task import DataUnavailable, NodeData, NodeTask, Split, accuracy, row
 from bench.train import Inputs
 from bench.work import FitJob, Job, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, LayerConfig, Operator, Trainer
+from implementations.features import is_sparse
 
 GIB = 2**30
 PROGRESS_EPOCHS = 20
@@ -104,6 +105,12 @@ class _Bench:
                 f"(predicted, not tried); {free / GIB:.1f} GiB are free"
             )
 
+    def features_of(self, track: str) -> str:
+        """The form of x that a track gives the layers: "dense" or "sparse"."""
+        if not is_sparse(self.data.x):
+            return "dense"
+        return self.backend.shipped_features if track == "as_shipped" else "sparse"
+
     def inputs(self, task: NodeTask, features: str) -> Inputs:
         """The task on the device, with the graph in the back end's own form."""
         dense = features == "dense" or not self.backend.sparse_features
@@ -146,16 +153,15 @@ def _parity(bench: _Bench, job: ParityJob) -> Checked:
 
 
 def _speed(bench: _Bench, job: SpeedJob, progress: Progress) -> Timed:
-    """One round: each track once, in an order of its own."""
+    """One round: each track once, in an order of its own; tracks with the very same input are one measurement."""
+    ceiling = ceilings.measure(bench.device, bench.torch_device) if job.timing.ceilings else None
     task = _task(job.dataset, job.protocol, seed=0)
     stop = bench.device.stopwatch()
     bench.backend.prepare(task.graph.to(bench.torch_device), bench.torch_device)
     bench.device.synchronize()
     prepare_s = stop()
-    without = {}
-    if "same_input" in job.timing.tracks and not bench.backend.sparse_features:
-        without["same_input"] = f"{bench.backend.name} takes dense features only"
-    tracks = [track for track in job.timing.tracks if track not in without]
+    without, same_as = _unmeasured_tracks(bench, job)
+    tracks = [track for track in job.timing.tracks if track not in {*without, *same_as}]
     random.Random(seeds.derive("tracks", job.id)).shuffle(tracks)
     measured = {}
     for track in tracks:
@@ -168,11 +174,31 @@ def _speed(bench: _Bench, job: SpeedJob, progress: Progress) -> Timed:
         edges=task.graph.num_edges,
         threads=job.threads,
         without=without,
+        same_as=same_as,
+        features=task.x.shape[1],
+        stored_features=task.x.values().numel() if is_sparse(task.x) else task.x.numel(),
+        ceilings=ceiling,
     )
 
 
+def _unmeasured_tracks(bench: _Bench, job: SpeedJob) -> tuple[dict[str, str], dict[str, str]]:
+    """Tracks that cannot be taken, with the reason; and tracks whose input is that of an earlier one, with its name."""
+    without: dict[str, str] = {}
+    same_as: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for track in job.timing.tracks:
+        features = bench.features_of(track)
+        if features == "sparse" and not bench.backend.sparse_features:
+            without[track] = f"{bench.backend.name} takes dense features only"
+        elif features in first:
+            same_as[track] = first[features]
+        else:
+            first[features] = track
+    return without, same_as
+
+
 def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> TrackTiming:
-    inputs = bench.inputs(task, bench.backend.shipped_features if track == "as_shipped" else "sparse")
+    inputs = bench.inputs(task, bench.features_of(track))
     torch.manual_seed(seeds.derive("speed", job.round))
     first_step_s = _first_step_s(bench, job, inputs)
     bench.device.reset_peak_memory()
@@ -186,6 +212,7 @@ def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> Tra
         evaluate=_samples(evaluated),
         first_step_s=first_step_s,
         peak_bytes=peak_bytes,
+        whole_step=not isinstance(trainer, train.Autograd),
     )
 
 
