@@ -45,9 +45,9 @@ def markdown(results: Results, name: str) -> str:
     """`table.md`: how to read it, accuracy, speed, verdicts, notes, where the numbers come from."""
     notes = Footnotes()
     experiment = results.experiment
-    tables = [_section("Accuracy", _markdown(grids.accuracy(results, notes)))]
+    tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))]
     if experiment.timing.rounds:
-        tables.append(_section("Speed and memory", _markdown(grids.speed(results, notes))))
+        tables.append(_section("Speed and memory", markdown_table(grids.speed(results, notes))))
     columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]
     parts = [
         f"# {experiment.title}",
@@ -65,9 +65,9 @@ def markdown(results: Results, name: str) -> str:
 def excerpt(results: Results, name: str) -> str:
     """The tables alone, with their notes and where they come from: what a document shows of an experiment."""
     notes = Footnotes()
-    tables = [_markdown(grids.accuracy(results, notes))]
+    tables = [markdown_table(grids.accuracy(results, notes))]
     if results.experiment.timing.rounds:
-        tables.append(_markdown(grids.speed(results, notes)))
+        tables.append(markdown_table(grids.speed(results, notes)))
     remarks = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
     provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
     return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
@@ -107,7 +107,8 @@ def _two_lines(number: str, verdict: str) -> str:
     return f"{number}\n{verdict}" if verdict else number
 
 
-def _markdown(grid: grids.Grid) -> str:
+def markdown_table(grid: grids.Grid) -> str:
+    """A grid as Markdown, its caption above it."""
     escaped = [[" ".join(text.replace("|", "\\|").split()) for text in line] for line in grid.lines]
     return f"{grid.caption}\n\n{tabulate(escaped, grid.headers, tablefmt='github', disable_numparse=True)}"
 
