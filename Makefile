@@ -5,6 +5,9 @@ SHELL := /bin/bash
 
 EXPERIMENT ?= default
 JOBS ?=
+NAME ?=
+SEEDS ?=
+FULL ?=
 PORT ?= 5000
 PIP_ARGS ?=
 export PIP_ARGS  # the data come by pip, too
@@ -19,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench perf test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +49,13 @@ PERF := throughput throughput-compile scaling throughput-large
 
 perf: setup ## measure throughput: small graphs, torch.compile, scaling, a large graph
 	@for experiment in $(PERF); do $(BENCH) run $$experiment $(ARGS) || exit; done
+
+tables: setup ## the papers' tables and figures, re-run, with verdicts (FULL=1: the papers' numbers of runs)
+	@$(BENCH) tables $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+table: setup ## one of them: NAME=gat-table2; SEEDS=100 for so many seeds
+	@test -n "$(NAME)" || { $(BENCH) tables --list; exit 2; }
+	@$(BENCH) tables $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 test: setup ## run the tests
 	@$(VENV)/bin/python -m pytest $(ARGS)

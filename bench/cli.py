@@ -17,8 +17,8 @@ COMMANDS = {
     "list": "experiments, back ends, operators, data sets and devices, and what is missing for each",
     "parity": "hold back ends to the float64 reference, and show how their semantics differ",
     "data": "what data is here; fetch it, verify it",
-    "tables": "print and rewrite an experiment's tables from its records",
-    "report": "rewrite an experiment's tables, plots and page from its records",
+    "tables": "the papers' tables and figures, re-run, with verdicts",
+    "report": "print and rewrite an experiment's tables, plots and page from its records",
     "mlflow": "fill the MLflow store from the records",
     "ui": "serve the MLflow UI over what has been run",
     "overhead": "what the runner costs over the same loop written by hand",
@@ -75,6 +75,14 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where results lie (default: results, or BENCH_RESULTS)",
     )
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
 
 
 def say(text: str) -> None:

@@ -30,6 +30,11 @@ class Protocol(Frozen):
     features: Literal["sparse", "dense"] = "sparse"  # input path of the accuracy runs
     init: Literal["canonical", "native"] = "canonical"  # native: the library's own start weights
     dtype: Literal["float32", "float64"] = "float32"
+    edge_noise: Annotated[float, Field(ge=0, le=1)] = 0.0  # false edges per true one (GATv2 paper, Figure 4)
+
+    def without_noise(self) -> "Protocol":
+        """What parity is checked under: false edges change no back end's mathematics."""
+        return self.model_copy(update={"edge_noise": 0.0})
 
 
 class Architecture(Frozen):

@@ -51,7 +51,7 @@ def read(path: Path) -> Experiment:
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {line}" for line in _lines(error))) from None
+        raise UserError("\n".join(f"{path}: {line}" for line in lines(error))) from None
     return checked(experiment, str(path))
 
 
@@ -61,12 +61,13 @@ def checked(experiment: Experiment, where: str) -> Experiment:
     Raises:
         UserError: all that is wrong, one line each, beginning with `where`.
     """
-    if found := list(_problems(experiment)):
+    if found := list(problems(experiment)):
         raise UserError("\n".join(f"{where}: {line}" for line in found))
     return experiment
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
+def lines(error: ValidationError) -> Iterator[str]:
+    """What a file says wrongly, one line each: key, what, and the valid keys."""
     for item in error.errors():
         place = [part for part in item["loc"] if not _is_union_arm(part)]
         key = ".".join(str(part) for part in place) or "the file"
@@ -100,7 +101,7 @@ def _fields(place: list[Any]) -> list[str]:
     return [name for arm in get_args(model) for name in getattr(arm, "model_fields", {})]
 
 
-def _problems(experiment: Experiment) -> Iterator[str]:
+def problems(experiment: Experiment) -> Iterator[str]:
     """What only the plug-ins know."""
     for key, plugins in KINDS.items():
         for name in getattr(experiment, key):

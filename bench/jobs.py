@@ -11,6 +11,7 @@ import torch
 from bench import ceilings, network, parity, seeds, timing, train
 from bench.config import Architecture, Protocol, Setting, Training
 from bench.device import Device
+from bench.noise import with_noise
 from bench.outcomes import Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
 from bench.settings import apply, current
@@ -81,7 +82,7 @@ class _Bench:
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
         dataset = DATASETS.get(job.dataset)
         bench = cls(
-            backend, operator, device, torch_device, _load(job.dataset, job.protocol.row_normalise),
+            backend, operator, device, torch_device, _load(job.dataset, job.protocol),
             dataset.info.classes,
         )  # fmt: skip
         bench.require(bench.configs(job.architecture), place.memory_bytes)
@@ -303,16 +304,16 @@ def _train(
 
 # A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.
 @lru_cache(maxsize=4)
-def _load(dataset: str, row_normalise: bool) -> NodeData:
+def _load(dataset: str, protocol: Protocol) -> NodeData:
     data = DATASETS.get(dataset).load()
-    x = row_normalised(data.x) if row_normalise else data.x
-    return NodeData(data.graph.with_self_loops(), x, data.y)
+    x = row_normalised(data.x) if protocol.row_normalise else data.x
+    return NodeData(with_noise(data.graph, protocol.edge_noise).with_self_loops(), x, data.y)
 
 
 @lru_cache(maxsize=32)
 def _task(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
     plugin = DATASETS.get(dataset)
-    data = _load(dataset, protocol.row_normalise)
+    data = _load(dataset, protocol)
     split = plugin.info.splits[0] if protocol.split == "default" else protocol.split
     nodes = plugin.nodes(data, split, seed)
     return NodeTask(

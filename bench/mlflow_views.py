@@ -44,6 +44,21 @@ def cells_tags(name: str, experiment: Experiment, jobs_id: str, created_ms: int)
     }
 
 
+def table_tags(name: str, title: str, description: str, jobs_id: str, created_ms: int) -> dict[str, str]:
+    """Tags of the experiment that holds a paper's table, one run per row."""
+    report = _filtered(jobs_id, "tags.level = 'report'")
+    note = (
+        f"**{title}** · [the jobs behind it]({link(jobs_id, JOBS)}) · [table and page]({report})\n\n{description}\n\n"
+        f"`{name}` has one run per row: what was published, what came out here, and the verdict."
+    )
+    return {
+        KIND_TAG: CELLS,
+        "mlflow.experimentKind": "custom_model_development",
+        NOTE_TAG: note,
+        **_saved(_View(CELLS, "Published and ours", _TABLE_COLUMNS, order="tags.`order`"), created_ms),
+    }
+
+
 def jobs_tags(name: str, created_ms: int) -> dict[str, str]:
     """Tags of the experiment that holds jobs and trials."""
     return {
@@ -112,6 +127,16 @@ def _cell_columns(experiment: Experiment) -> dict[str, int]:
     }
 
 
+_TABLE_COLUMNS = {
+    "params.`published`": 110,
+    "metrics.`ours`": 90,
+    "metrics.`ours_std`": 90,
+    "metrics.`prediction_low`": 120,
+    "metrics.`prediction_high`": 120,
+    "tags.`verdict`": 250,
+    "metrics.`seeds`": 70,
+    "params.`protocol`": 400,
+}
 _JOB_COLUMNS = {
     "params.`phase`": 80,
     "tags.`status`": 110,

@@ -31,8 +31,12 @@ def cells(experiment: Experiment) -> list[CellKey]:
 
 
 def parity_jobs(experiment: Experiment) -> list[ParityJob]:
-    """One for each cell."""
-    return [ParityJob(**_common(experiment, cell), architecture=experiment.architecture) for cell in cells(experiment)]
+    """One for each cell, on the data set's own graph."""
+    clean = {"protocol": experiment.protocol.without_noise()}
+    return [
+        ParityJob(**_common(experiment, cell) | clean, architecture=experiment.architecture)
+        for cell in cells(experiment)
+    ]
 
 
 def largest_first(jobs: Iterable[ParityJob]) -> list[ParityJob]:

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from bench.device import Device
 from bench.errors import UserError
 from bench.task import Dataset
 from implementations.contract import Backend, Operator
+
+if TYPE_CHECKING:
+    from bench.kind import Kind
 
 T = TypeVar("T")
 
@@ -83,6 +86,8 @@ BACKENDS = Plugins[Backend]("back end", "implementations.backends", "BACKEND", "
 OPERATORS = Plugins[Operator]("operator", "implementations.operators", None, "gat_bench.operators")
 DATASETS = Plugins[Dataset]("data set", "bench.datasets", "DATASET", "gat_bench.datasets")
 DEVICES = Plugins[Device]("device", "bench.devices", "DEVICE", "gat_bench.devices")
+EXPERIMENT_KINDS: "Plugins[Kind]" = Plugins("kind of experiment", "bench.kinds", "KIND", "gat_bench.kinds")
+"""What the parts of a paper's table may run."""
 
 KINDS: dict[str, Plugins[Any]] = {
     "backends": BACKENDS,

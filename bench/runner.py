@@ -33,6 +33,17 @@ class Listener(Protocol):
         ...
 
 
+class Unheard:
+    """A listener that does nothing."""
+
+    def finished(self, record: Record) -> None:
+        """See `Listener`."""
+
+    def quiet(self) -> contextlib.AbstractContextManager[None]:
+        """See `Listener`."""
+        return contextlib.nullcontext()
+
+
 @dataclass(frozen=True)
 class Options:
     """How to run, as opposed to what."""
@@ -72,7 +83,6 @@ class Grid:
             return self._run()
 
     def _run(self) -> int:
-        self.folder.write_experiment(self.experiment)
         self._bring_data()
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))

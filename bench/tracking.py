@@ -35,13 +35,14 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import mlflow_runs, mlflow_store, mlflow_views
+from bench import mlflow_runs, mlflow_store, mlflow_tables, mlflow_views
 from bench.config import Experiment
 from bench.mlflow_points import Point
 from bench.mlflow_runs import Content, Row
 from bench.mlflow_store import TrackingUnavailable
 from bench.mlflow_sync import KILLED, RUNNING, Cells, Jobs, StoredRun, final_status
 from bench.owner import Owner
+from bench.paper_rows import PaperTable
 from bench.records import Record, latest
 from bench.task import DatasetInfo
 
@@ -124,6 +125,19 @@ class Tracking:
             self._cells.sync(cells.experiment_id, contents, live=live)
             if not live:
                 self._sync_report(jobs.experiment_id, name)
+
+    def sync_table(self, found: PaperTable) -> None:
+        """Bring MLflow up to date with a paper's table: a run per row, its jobs beside it."""
+        name, table = found.name, found.table
+        with self._exclusively():
+            rows, jobs = self._experiment(name), self._experiment(mlflow_views.jobs_name(name))
+            self._describe(jobs, mlflow_views.jobs_tags(name, jobs.creation_time))
+            tags = mlflow_views.table_tags(name, table.title, table.description, jobs.experiment_id, rows.creation_time)
+            self._describe(rows, tags)
+            for record in latest(list(found.records)).values():
+                self._sync_job(jobs.experiment_id, record)
+            self._cells.sync(rows.experiment_id, mlflow_tables.of_table(found, _now_ms()), live=False)
+            self._sync_report(jobs.experiment_id, name)
 
     def finish(self, name: str, *, interrupted: bool = False) -> None:
         """End the cells that live syncs of this process left running; as KILLED if the run was interrupted."""

@@ -12,6 +12,7 @@ from bench.records import Record
 from bench.task import DatasetInfo
 
 if TYPE_CHECKING:
+    from bench.paper_rows import PaperTable
     from bench.tracking import Tracking
 
 
@@ -49,6 +50,16 @@ def sync(uri: str | None, folder: ResultsFolder) -> None:
     tracking = Tracking(uri, folder.path.parent, dataset_infos(experiment))
     tracking.heal()
     tracking.sync(folder.name, experiment, records, rows(experiment, records), live=False)
+
+
+def sync_table(uri: str | None, folder: ResultsFolder, found: "PaperTable") -> list[str]:
+    """The same for a paper's table; returns what the user should see."""
+    from bench.tracking import Tracking
+
+    tracking = Tracking(uri, folder.path.parent, {})
+    tracking.heal()
+    tracking.sync_table(found)
+    return tracking.notices
 
 
 @contextmanager

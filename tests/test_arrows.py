@@ -21,7 +21,7 @@ CONFINED = {
     # plain_loop is what `bench overhead` compares the runner with: a script without this project.
     "torch_geometric": {"implementations.backends.pyg", "bench.plain_loop"},
     "dgl": {"implementations.backends.dgl"},
-    "matplotlib": {"bench.report.canvas", "bench.report.curves", "bench.report.plots"},
+    "matplotlib": {"bench.report.canvas", "bench.report.curves", "bench.report.paper_curves", "bench.report.plots"},
     "jinja2": {"bench.report.html"},
 }
 

@@ -46,7 +46,9 @@ def test_the_overview_names_every_command(capsys):
     [
         (["run", "smok"], "did you mean 'smoke'"),
         (["run", "absent.toml"], "no such file"),
-        (["tables", "never-run"], "nothing was run here"),
+        (["tables", "gat-tabel2"], "did you mean 'gat-table2'"),
+        (["tables", "gat-table2", "--only", "citeser/gat"], "did you mean 'citeseer/gat"),
+        (["tables", "--only", "x"], "name the one table"),
         (["report", "never-run"], "nothing was run here"),
         (["mlflow", "sync"], "nothing was run here yet"),
         (["data", "kora"], "did you mean 'cora'"),

@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import cli, experiment_file
-from bench.commands.tables import insert
+from bench import cli, experiment_file, table_file
+from bench.commands.report import excerpt, insert
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.jobs import Place, run_job
 from bench.outcomes import Checked
+from bench.paper_rows import PaperTable
 from bench.plan import parity_jobs
-from bench.plugins import DATASETS, OPERATORS
-from bench.report import table
-from bench.report.results import Results
+from bench.plugins import DATASETS, EXPERIMENT_KINDS, OPERATORS
 from implementations.contract import Graph, LayerConfig
 from implementations.parity import compare
 
@@ -76,6 +75,28 @@ def test_the_experiment_of_the_page_is_valid(tmp_path):
     assert experiment_file.read(path).architecture.share_weights
 
 
+def test_the_table_of_the_page_is_valid_and_compares_what_it_says(tmp_path):
+    path = tmp_path / "loss.toml"
+    path.write_text(snippet("toml table"))
+    state = PaperTable.of("loss", table_file.read(path), [])
+    assert [row.line.id for row in state.compared()] == [
+        f"loss-only/gat/citeseer/{name}" for name in ("scatter", "pyg")
+    ]
+    assert [row.label for row in state.rows if row.line is None] == ["GCN"]
+
+
+def test_the_kind_of_the_page_takes_part_in_rows_and_verdicts(plugged):
+    plugged(EXPERIMENT_KINDS, "degrees", snippet("python kind"))
+    content = {
+        "title": "t", "paper": "p", "number": "1", "metric": "degree", "protocol": "p", "confidence": "paper",
+        "rule": {"exact": True}, "published": [{"row": "Blocks", "values": {"mean degree": "5.45"}}],
+        "part": [{"name": "ours", "kind": "degrees", "protocol": "counted", "published": {"blocks": "Blocks"},
+                  "experiment": {"datasets": ["blocks"]}}],
+    }  # fmt: skip
+    state = PaperTable.of("t", table_file.TableFile.model_validate(content), [])
+    assert [row.verdict.word for row in state.rows] == ["reproduced"]
+
+
 def test_the_entry_point_of_the_page_names_the_group_that_is_looked_up():
     from bench.plugins import BACKENDS
 
@@ -111,8 +132,7 @@ def test_make_alone_prints_every_target_with_a_line():
 @pytest.mark.parametrize("name", re.findall(r"^<!-- table: (.+) -->$", README, flags=re.MULTILINE))
 def test_the_readmes_tables_are_those_that_their_records_give(name):
     folder = ResultsFolder(ROOT / "results" / "reference" / name)
-    results = Results.of(folder.experiment(), folder.records())
-    assert table.excerpt(results, folder.name) in README
+    assert excerpt(folder) in README
 
 
 def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):

@@ -2,11 +2,13 @@
 
 import argparse
 
+from bench import table_file
 from bench.cli import DONE, FAILED, add_results, say
 from bench.errors import UserError
 from bench.folder import SNAPSHOT, ResultsFolder
 from bench.mlflow_store import TrackingUnavailable
-from bench.views import sync
+from bench.paper_rows import PaperTable
+from bench.views import sync, sync_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,14 +22,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Fill the store; twice gives no duplicates."""
     results = arguments.results.absolute()
-    names = arguments.experiment or sorted(path.parent.name for path in results.glob(f"*/{SNAPSHOT}"))
+    names = arguments.experiment or sorted(
+        path.parent.name for snapshot in (SNAPSHOT, table_file.SNAPSHOT) for path in results.glob(f"*/{snapshot}")
+    )
     if not names:
         raise UserError(f"{arguments.results}: nothing was run here yet; `bench run` does")
     for name in names:
         try:
-            sync(arguments.mlflow, ResultsFolder(results / name))
+            _sync(arguments.mlflow, ResultsFolder(results / name))
         except TrackingUnavailable as problem:
             say(f"{name}: {problem}")
             return FAILED
         say(f"{name}: in MLflow")
     return DONE
+
+
+def _sync(uri: str | None, folder: ResultsFolder) -> None:
+    """An experiment, or a paper's table."""
+    if table := table_file.kept(folder):
+        sync_table(uri, folder, PaperTable.of(folder.name, table, folder.records()))
+    else:
+        sync(uri, folder)

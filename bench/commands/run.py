@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench import experiment_file, plan
-from bench.cli import DONE, FAILED, add_results, say
+from bench.cli import DONE, FAILED, add_results, positive, say
 from bench.config import Experiment
 from bench.folder import ResultsFolder
 from bench.plan import duration
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_results(parser)
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="jobs at once (default: one per core); timing is always alone"
+        "--jobs", type=positive, metavar="N", help="jobs at once (default: one per core); timing is always alone"
     )
     parser.add_argument("--dry-run", action="store_true", help="print cells, jobs and the expected time, and stop")
     parser.add_argument(
@@ -55,6 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Namespace) -> int:
     from bench.report import table  # SciPy and pandas, which a dry run and a mistake need not wait for
 
+    folder.write_experiment(experiment)
     with live_tracking(arguments.mlflow, folder, experiment) as tracking:
         with display() as shown:
             grid = Grid(experiment, folder, shown, tracking, _options(folder, arguments))
@@ -104,10 +105,3 @@ def _where(folder: ResultsFolder, tracking: LiveTracking) -> str:
     if tracking.trouble:
         lines[1] = f"MLflow is behind. {tracking.trouble}. `bench mlflow sync` fills it from the records."
     return "\n".join([*lines, *tracking.notices])
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value

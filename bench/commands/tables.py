@@ -1,55 +1,121 @@
-"""`bench tables`: an experiment's tables again, from its records."""
+"""`bench tables`: the papers' tables and figures, re-run, with verdicts."""
 
 import argparse
-from pathlib import Path
+import sys
 
-from bench.cli import DONE, add_results, say
+from tabulate import tabulate
+
+from bench import table_file
+from bench.cli import DONE, FAILED, add_results, positive, say
 from bench.errors import UserError
-from bench.folder import ResultsFolder, write_atomically
-
-END = "<!-- end of table -->"
+from bench.folder import ResultsFolder
+from bench.kind import Means
+from bench.mlflow_store import TrackingUnavailable
+from bench.paper_rows import PaperTable
+from bench.plan import duration
+from bench.progress import Display, PlainDisplay, display
+from bench.reproduce import Ask, Reproduction
+from bench.views import sync_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench tables`."""
-    parser.add_argument("experiment", nargs="?", default="default", help="name of an experiment that was run")
+    parser.add_argument("table", nargs="*", help="names (see --list) or paths to .toml files; all if none is given")
+    parser.add_argument("--list", action="store_true", help="print the tables and figures there are, and stop")
     parser.add_argument(
-        "--into",
-        type=Path,
-        metavar="FILE",
-        help="put the tables into a Markdown file instead, between `<!-- table: NAME -->` and `<!-- end of table -->`",
+        "--only", default="", metavar="ROW", help="rows with this id, or whose id begins so or matches it"
+    )
+    parser.add_argument("--seeds", type=positive, metavar="N", help="so many seeds for every row, whatever its verdict")
+    parser.add_argument("--full", action="store_true", help="as many seeds as the paper has runs; takes hours")
+    parser.add_argument("--minutes", type=float, metavar="M", help="time budget per table instead of the file's")
+    parser.add_argument("--dry-run", action="store_true", help="print the rows that would be run, and stop")
+    parser.add_argument("--json", action="store_true", help="print table.json instead of the table")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="jobs at once (default: one per core)")
+    parser.add_argument(
+        "--retry", action="store_true", help="also repeat what ended in out of memory, timeout or divergence"
+    )
+    parser.add_argument(
+        "--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder); `off` for none"
     )
     add_results(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Rewrite table.md and table.csv and print the table, or fill a document's place for it."""
-    from bench.report import table
-    from bench.report.results import Results
-
-    folder = ResultsFolder(arguments.results.absolute() / arguments.experiment)
-    experiment, records = folder.experiment(), folder.records()
-    if arguments.into is not None:
-        insert(arguments.into, folder.name, table.excerpt(Results.of(experiment, records), folder.name))
+    """Run what is missing of each table, write its views, print it."""
+    if arguments.list:
+        say(_listing())
         return DONE
-    table.write(folder, experiment, records)
-    say(table.terminal(experiment, records))
-    return DONE
+    if arguments.only and len(arguments.table) != 1:
+        raise UserError("--only: name the one table whose rows are meant")
+    paths = [table_file.find(name) for name in arguments.table or table_file.names()]
+    tables = {path.stem: table_file.read(path) for path in paths}  # whatever is wrong is said before anything runs
+    errors = sum(_one(name, table, arguments) for name, table in tables.items())
+    return FAILED if errors else DONE
 
 
-def insert(path: Path, name: str, text: str) -> None:
-    """Replace what stands between the markers of one table.
+def _one(name: str, table: table_file.TableFile, arguments: argparse.Namespace) -> int:
+    folder = ResultsFolder(arguments.results.absolute() / name)
+    if arguments.dry_run:
+        _dry_run(name, table, folder, arguments)
+        return 0
+    with folder.exclusive():
+        return _run(name, table, folder, arguments)
 
-    Raises:
-        UserError: the file or a marker is not there.
-    """
-    begin = f"<!-- table: {name} -->"
+
+def _run(name: str, table: table_file.TableFile, folder: ResultsFolder, arguments: argparse.Namespace) -> int:
+    from bench.report import paper, paper_values
+
+    table_file.keep(folder, table)
+    with display() as shown:
+        run = Reproduction(name, table, _means(folder, shown, arguments), _ask(arguments))
+        shown.say(f"{table.title}: {len(run.state.compared())} rows to compare")
+        errors = run.run()
+    paper.write(folder, run.state, run.remarks())
+    say(paper_values.json_text(run.state) if arguments.json else paper.terminal(run.state, run.remarks()))
+    if arguments.mlflow != "off":
+        _track(arguments.mlflow, folder, run.state)
+    return errors
+
+
+def _track(uri: str | None, folder: ResultsFolder, found: PaperTable) -> None:
+    """MLflow is a view: whatever happens to it, the table stands."""
     try:
-        document = path.read_text()
-    except OSError as problem:
-        raise UserError(f"{path}: cannot be read: {problem.strerror}") from None
-    before, found, rest = document.partition(begin)
-    _, ended, after = rest.partition(END)
-    if not found or not ended:
-        raise UserError(f"{path}: has no place for this table; put `{begin}` and `{END}` where it should stand")
-    write_atomically(path, f"{before}{begin}\n\n{text}\n{END}{after}")
+        notices = sync_table(uri, folder, found)
+    except TrackingUnavailable as problem:
+        notices = [f"MLflow is behind. {problem}. `bench mlflow sync {folder.name}` fills it from the records."]
+    for notice in notices:
+        sys.stderr.write(f"{notice}\n")
+
+
+def _dry_run(name: str, table: table_file.TableFile, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
+    run = Reproduction(name, table, _means(folder, PlainDisplay(), arguments), _ask(arguments))
+    say(f"{name}: {table.title}")
+    for row, seeds in run.planned():
+        if row.line:
+            to_do = max(0, seeds - row.tried)
+            say(f"  {row.line.id}: {to_do} seeds to run, {row.tried} recorded; at most {row.require_part().seeds.most}")
+    budget = "no time budget" if run.ask.fixed else f"at most {duration(60 * (arguments.minutes or table.budget_min))}"
+    say(f"  then the most uncertain rows on; {budget}")
+
+
+def _means(folder: ResultsFolder, shown: Display, arguments: argparse.Namespace) -> Means:
+    return Means(
+        folder=folder,
+        display=shown,
+        parallel=arguments.jobs,
+        storage_url=f"sqlite:///{folder.path / 'optuna.db'}",
+        retry=arguments.retry,
+    )
+
+
+def _ask(arguments: argparse.Namespace) -> Ask:
+    return Ask(seeds=arguments.seeds, full=arguments.full, only=arguments.only, minutes=arguments.minutes)
+
+
+def _listing() -> str:
+    rows = []
+    for name in table_file.names():
+        table = table_file.of(name)
+        runs = f"{len(table.part)} experiments" if table.part else f"not run: {table.not_run}"
+        rows.append([name, table.title, f"{len(table.registry(name))} values", runs])
+    return tabulate(rows, ["name", "title", "published", "runs"], tablefmt="plain")

@@ -47,11 +47,11 @@ def best(found: Record | None) -> dict[str, Setting] | None:
 
 
 def _is_asked(experiment: Experiment, job: Job, tuned: dict[str, Setting] | None) -> bool:
+    if isinstance(job, ParityJob):
+        return (job.protocol, job.architecture) == (experiment.protocol.without_noise(), experiment.architecture)
     if job.protocol != experiment.protocol:
         return False
     match job:
-        case ParityJob():
-            return job.architecture == experiment.architecture
         case SpeedJob():
             return _is_timing(experiment, job)
         case FitJob():

@@ -18,9 +18,9 @@ Semantics = Mapping[str, Mapping[str, tuple[str, str]]]
 _TEMPLATE = "page.html"
 
 _TONES = {
-    "good": ("passed", "done", "better", "faster", "yes"),
-    "bad": ("failed", "worse", "slower", "no:", "Warning"),
-    "open": ("undecided", "not run", "partial", "unsupported"),
+    "good": ("passed", "done", "better", "faster", "yes", "reproduced"),
+    "bad": ("failed", "worse", "slower", "no:", "Warning", "not reproduced"),
+    "open": ("undecided", "not run", "partial", "unsupported", "protocol differs"),
 }
 
 
@@ -56,7 +56,10 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             warnings=list(wording.warnings(results)),
             tables=tables,
             tuning=list(dict.fromkeys(f"{row.key.operator}: {row.tuning}" for row in results.rows if row.tuning)),
-            figures=[(plots.TITLES[plot], inline_svg(svg, plot), beside[plot]) for plot, svg in drawings.items()],
+            figures=[
+                (plots.TITLES[plot], inline_svg(svg, plot, plots.TITLES[plot]), beside[plot])
+                for plot, svg in drawings.items()
+            ],
             comparisons=[grid for grid in (grids.comparisons(results), grids.times(results)) if grid.lines],
             parity_worst=grids.parity_worst(results),
             parity=grids.parity(results),
@@ -75,7 +78,12 @@ def _remarks(results: Results) -> list[str]:
     ]
 
 
-def inline_svg(svg: str, name: str) -> Markup:
+def fill(template: str, content: Mapping[str, object]) -> str:
+    """A page from one of the templates beside this file."""
+    return _environment().get_template(template).render(content)
+
+
+def inline_svg(svg: str, name: str, title: str) -> Markup:
     """A drawing as part of a page: its ids and styles are its own, its size is the page's affair.
 
     matplotlib escapes the text that it writes into an SVG, so that the drawing needs no further escaping.
@@ -87,7 +95,7 @@ def inline_svg(svg: str, name: str) -> Markup:
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'href="#', f'href="#{name}-', body)
     body = body.replace("url(#", f"url(#{name}-")
-    label = escape(plots.TITLES[name])
+    label = escape(title)
     # The size in points goes, the viewBox stays: the page scales the drawing to its column.
     return Markup(re.sub(r'<svg width="\S+" height="\S+"', f'<svg id="{name}" role="img" aria-label="{label}"', body))
 

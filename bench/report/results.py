@@ -36,12 +36,8 @@ class Results:
         return sorted(found.values(), key=lambda record: (record.started_utc, record.id))
 
     def environment(self) -> dict[str, str]:
-        """What the records say of where they were made; what differs between them in short, oldest first."""
-        values: dict[str, dict[str, None]] = {}
-        for record in self.counted():
-            for name, value in record.environment.items():
-                values.setdefault(name, {})[value] = None
-        return {name: _joint(list(values[name])) for name in sorted(values)}
+        """What the records say of where they were made."""
+        return environment(self.counted())
 
     def verdicts(self) -> dict[str, list[str]]:
         """All verdicts as sentences, by what they are about; a kind without any is left out."""
@@ -54,6 +50,15 @@ class Results:
             "Self-test: the same back end twice": [test.sentence() for test in found.self_tests],
         }
         return {kind: sentences for kind, sentences in kinds.items() if sentences}
+
+
+def environment(records: Sequence[Record]) -> dict[str, str]:
+    """What records say of where they were made; what differs between them in short, oldest first."""
+    values: dict[str, dict[str, None]] = {}
+    for record in records:
+        for name, value in record.environment.items():
+            values.setdefault(name, {})[value] = None
+    return {name: _joint(list(values[name])) for name in sorted(values)}
 
 
 def _joint(values: Sequence[str]) -> str:

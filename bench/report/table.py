@@ -45,11 +45,11 @@ def markdown(results: Results, name: str) -> str:
     """`table.md`: how to read it, accuracy, speed, verdicts, notes, where the numbers come from."""
     notes = Footnotes()
     experiment = results.experiment
-    tables = [_section("Accuracy", _markdown(grids.accuracy(results, notes)))] if experiment.seeds else []
+    tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))] if experiment.seeds else []
     for title, text in _asked_for(results, notes):
         tables.append(_section(title, text))
     if experiment.timing.rounds:
-        tables.append(_section("Speed and memory", _markdown(grids.speed(results, notes))))
+        tables.append(_section("Speed and memory", markdown_table(grids.speed(results, notes))))
     columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]
     parts = [
         f"# {experiment.title}",
@@ -71,9 +71,9 @@ def excerpt(results: Results, name: str) -> str:
     if asked := [text for _, text in _asked_for(results, notes)]:
         lines = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
         return "\n\n".join(part for part in [*asked, lines, provenance] if part) + "\n"
-    tables = [_markdown(grids.accuracy(results, notes))] if results.experiment.seeds else []
+    tables = [markdown_table(grids.accuracy(results, notes))] if results.experiment.seeds else []
     if results.experiment.timing.rounds:
-        tables.append(_markdown(grids.speed(results, notes)))
+        tables.append(markdown_table(grids.speed(results, notes)))
     remarks = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
     return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
 
@@ -83,7 +83,7 @@ def _asked_for(results: Results, notes: Footnotes) -> Iterator[tuple[str, str]]:
     for title, view in (("Throughput", throughput_grid), ("Scaling", scaling_grid)):
         if view.is_asked(results):
             lines = "\n".join(f"- {line}" for line in view.remarks(results))
-            yield title, f"{_markdown(view.grid(results, notes))}\n\n{lines}"
+            yield title, f"{markdown_table(view.grid(results, notes))}\n\n{lines}"
 
 
 _LEGEND = (
@@ -120,7 +120,8 @@ def _two_lines(number: str, verdict: str) -> str:
     return f"{number}\n{verdict}" if verdict else number
 
 
-def _markdown(grid: grids.Grid) -> str:
+def markdown_table(grid: grids.Grid) -> str:
+    """A grid as Markdown, its caption above it."""
     escaped = [[" ".join(text.replace("|", "\\|").split()) for text in line] for line in grid.lines]
     return f"{grid.caption}\n\n{tabulate(escaped, grid.headers, tablefmt='github', disable_numparse=True)}"
 

@@ -1,9 +1,10 @@
 """Numbers and footnotes as people read them, the same in every view."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from bench.records import Record
 from bench.report.aspects import Accuracy, State
-from bench.report.results import Results
+from bench.report.results import Results, environment
 from bench.report.rows import MIB, Speed
 from bench.summary import Median, coverage
 from bench.verdicts import AccuracyVerdict, TimeVerdict
@@ -143,19 +144,25 @@ def p_value(p: float | None) -> str:
 
 def provenance(results: Results) -> str:
     """When, from what code and on what machine the numbers were made; says less where records say less."""
-    records = results.counted()
+    threads = ", ".join(map(str, results.experiment.timing.threads))
+    timed = f"{', '.join(results.experiment.devices)}, timed with {threads} thread{'s' * (threads != '1')}"
+    return made(results.counted(), timed)
+
+
+def made(records: Sequence[Record], how: str = "") -> str:
+    """The same of any records; `how` says what they do not."""
     if not records:
         return "Nothing has been run yet."
     days = sorted({record.started_utc[:10] for record in records})
-    threads = ", ".join(map(str, results.experiment.timing.threads))
+    found = environment(records)
     parts = [
         days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
-        *_code(results.environment()),
-        *_machine(results.environment()),
-        f"{', '.join(results.experiment.devices)}, timed with {threads} thread{'s' * (threads != '1')}",
+        *_code(found),
+        *_machine(found),
+        how,
         f"{len(records)} jobs, {duration(sum(record.seconds for record in records))} of work",
     ]
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def _code(found: Mapping[str, str]) -> Iterator[str]:

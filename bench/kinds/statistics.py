@@ -1,0 +1,87 @@
+"""What the data sets hold, counted from their verified files: subjects are data sets, columns what is counted.
+
+`experiment` holds `datasets` and `counts`; what cannot be had here says so.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Literal, get_args
+
+from pydantic import Field, ValidationError
+
+from bench import experiment_file
+from bench.config import Frozen
+from bench.kind import Line, Means, Sample
+from bench.plugins import DATASETS, unknown
+from bench.records import Record
+from bench.table_file import Part
+from bench.task import DataUnavailable, NodeData, Nodes
+
+Count = Literal["nodes", "edges", "features", "classes", "training nodes", "validation nodes", "test nodes"]
+COUNTS: Mapping[Count, Callable[[NodeData, Nodes], int]] = {
+    "nodes": lambda data, nodes: data.graph.num_nodes,
+    "edges": lambda data, nodes: data.graph.num_edges // 2,  # undirected, without repetitions and self-loops
+    "features": lambda data, nodes: data.x.shape[1],
+    "classes": lambda data, nodes: len(set(data.y.tolist())),
+    "training nodes": lambda data, nodes: len(nodes.train),
+    "validation nodes": lambda data, nodes: len(nodes.validation),
+    "test nodes": lambda data, nodes: len(nodes.test),
+}
+assert set(COUNTS) == set(get_args(Count))
+
+
+class Counted(Frozen):
+    """What is loaded and counted."""
+
+    datasets: tuple[str, ...] = Field(min_length=1)
+    counts: tuple[Count, ...] = Field(min_length=1)
+
+
+class _Statistics:
+    def problems(self, part: Part) -> Iterator[str]:
+        """See `bench.kind.Kind`."""
+        try:
+            asked = Counted.model_validate(part.experiment)
+        except ValidationError as error:
+            yield from (f"experiment.{line}" for line in experiment_file.lines(error))
+            return
+        known = DATASETS.names()
+        yield from (unknown("data set", name, known) for name in asked.datasets if name not in known)
+
+    def lines(self, part: Part) -> list[Line]:
+        """See `bench.kind.Kind`."""
+        asked = Counted.model_validate(part.experiment)
+        return [Line(part.name, dataset, count, "loader") for dataset in asked.datasets for count in asked.counts]
+
+    def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
+        """Bring the data, where they can be had."""
+        for name in dict.fromkeys(line.subject for line in lines):
+            try:
+                DATASETS.get(name).fetch(means.display.say)
+            except DataUnavailable as reason:
+                means.display.say(f"{name}: {reason}")
+        _loaded.cache_clear()
+        return 0
+
+    def samples(self, part: Part, records: Sequence[Record]) -> Mapping[Line, Sample]:
+        """See `bench.kind.Kind`."""
+        return {line: _sample(line) for line in self.lines(part)}
+
+
+def _sample(line: Line) -> Sample:
+    """Read only what is here: listing a table must not download."""
+    dataset = DATASETS.get(line.subject)
+    if lacking := [file.name for file in dataset.files() if file.state != "verified"]:
+        reason = f"{', '.join(lacking[:1])}: not here; `bench data {line.subject} --fetch` brings it"
+        return Sample(barred=reason, missing=reason)
+    return Sample(values={0: COUNTS[line.column](*_loaded(line.subject))})  # type: ignore[index]
+
+
+@cache
+def _loaded(name: str) -> tuple[NodeData, Nodes]:
+    dataset = DATASETS.get(name)
+    data = dataset.load()
+    return data, dataset.nodes(data, "default", seed=0)
+
+
+KIND = _Statistics()

@@ -1,0 +1,67 @@
+"""A paper's figure beside ours: one panel per part, published points open, our means filled with their intervals."""
+
+import math
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.folder import ResultsFolder, write_atomically
+from bench.paper_rows import PaperTable, Row
+from bench.report.canvas import STYLE, rendered
+from bench.reproduction import half_width
+from bench.summary import mean
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_PANEL_IN = (4.6, 2.6)
+
+
+def write(folder: ResultsFolder, found: PaperTable) -> dict[str, str]:
+    """Write `plots/<part>.svg` and `.png` of every part with a horizontal axis; SVG texts by part."""
+    drawings = {}
+    for name, rows in _figures(found).items():
+        with matplotlib.rc_context(STYLE):
+            figure = _drawn(rows, found.table.axis, found.table.metric)
+            images = {kind: rendered(figure, kind) for kind in ("svg", "png")}
+        (folder.path / "plots").mkdir(parents=True, exist_ok=True)
+        for kind, image in images.items():
+            write_atomically(folder.path / "plots" / f"{name}.{kind}", image)
+        drawings[name] = images["svg"].decode()
+    return drawings
+
+
+def _figures(found: PaperTable) -> dict[str, list[Row]]:
+    """The leading rows of each part that have results, by part; none for a table without an axis."""
+    parts: dict[str, list[Row]] = {}
+    for row in found.shown() if found.table.axis else ():
+        if row.part and row.leads and row.sample.values:
+            parts.setdefault(row.part.name, []).append(row)
+    return parts
+
+
+def _drawn(rows: Sequence[Row], axis: str, metric: str) -> Figure:
+    figure = Figure(figsize=_PANEL_IN, layout="constrained")
+    axes = figure.subplots()
+    for index, label in enumerate(dict.fromkeys(row.label for row in rows)):
+        chosen = sorted((row for row in rows if row.label == label), key=lambda row: float(row.column))
+        _curve(axes, chosen, label, _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
+    axes.set_xlabel(axis)
+    axes.set_ylabel(metric)
+    axes.grid(axis="y")
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def _curve(axes: Axes, rows: Sequence[Row], label: str, colour: str, marker: str) -> None:
+    at = [float(row.column) for row in rows]
+    values = [list(row.sample.values.values()) for row in rows]
+    halves = [half_width(found, row.rule.confidence) for found, row in zip(values, rows, strict=True)]
+    errors = [half if math.isfinite(half) else 0.0 for half in halves]
+    axes.errorbar(at, [mean(found) for found in values], errors, label=label, color=colour, marker=marker, capsize=2)
+    if printed := [(x, row.published.quantity.value) for x, row in zip(at, rows, strict=True) if row.published]:
+        places, heights = zip(*printed, strict=True)
+        axes.plot(
+            places, heights, color=colour, marker=marker, fillstyle="none", linestyle=":", label=f"{label}, paper"
+        )

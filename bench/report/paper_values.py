@@ -1,0 +1,74 @@
+"""A paper's table beside ours for programs: every number at full precision, as `table.csv` and `table.json`."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from bench.paper_rows import OrderingResult, PaperTable, Row
+from bench.summary import mean, std
+
+
+def csv_text(found: PaperTable) -> str:
+    """A line per row."""
+    rows = [_object(row) for row in found.shown()]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["row"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def json_text(found: PaperTable) -> str:
+    """The same with the orderings."""
+    content = {
+        "table": found.name,
+        "title": found.table.title,
+        "source": found.table.source,
+        "rows": [_object(row) for row in found.shown()],
+        "orderings": [_ordering(ordering) for ordering in found.orderings],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _object(row: Row) -> dict[str, Any]:
+    values = list(row.sample.values.values())
+    published, predicted = row.published, row.verdict.prediction
+    return {
+        "row": row.line.id if row.line else "",
+        "published_row": row.label,
+        "column": row.column,
+        "published": published.quantity.value if published else None,
+        "published_std": published.quantity.std if published else None,
+        "published_runs": published.runs if published else None,
+        "metric": published.metric if published else None,
+        "source": published.source if published else None,
+        "confidence": published.confidence if published else None,
+        "ours": mean(values) if values else None,
+        "ours_std": std(values) if values else None,
+        "prediction_low": predicted.interval.low if predicted else None,
+        "prediction_high": predicted.interval.high if predicted else None,
+        "prediction_std_of": predicted.whose_std if predicted else None,
+        "verdict": row.verdict.word,
+        "verdict_detail": row.verdict.detail,
+        "seeds": len(values),
+        "failed": "; ".join(f"{count} {status}" for status, count in row.sample.failures.items()),
+        "retried": row.sample.retried,
+        "protocol": row.part.protocol if row.part else "",
+        "seconds": round(row.sample.seconds, 1),
+    }
+
+
+def _ordering(result: OrderingResult) -> dict[str, Any]:
+    return {
+        "part": result.asked.part,
+        "better": result.asked.better,
+        "worse": result.asked.worse,
+        "column": result.column,
+        "backend": result.backend,
+        "difference": result.ours.contrast.difference if result.ours.contrast else None,
+        "runs": result.ours.contrast.n if result.ours.contrast else 0,
+        "p_one_sided": result.ours.p_one_sided,
+        "p_two_sided": result.ours.p_two_sided,
+        "verdict": str(result.ours.verdict),
+    }

@@ -1,0 +1,265 @@
+"""A paper's table or figure: one TOML file with what was printed and with what is run to compare.
+
+All files together are the registry of published values. A `part` runs one kind of experiment (`bench/kinds/`) and says
+which published row each of its subjects is held against; published rows that no part compares are listed as not run.
+Reading checks everything before anything runs.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from bench.config import Frozen, Setting
+from bench.errors import UserError
+from bench.folder import ResultsFolder, write_atomically
+from bench.plugins import EXPERIMENT_KINDS, unknown
+from bench.published import Confidence, Printed, Published
+from bench.reproduction import Rule
+
+FOLDER = Path(__file__).parent / "tables"
+SNAPSHOT = "paper-table.json"
+
+
+class Column(Frozen):
+    """What one column has otherwise than its table."""
+
+    metric: str | None = None
+    runs: PositiveInt | None = None
+    higher_is_better: bool | None = None
+
+
+class PublishedRow(Frozen):
+    """One printed row; columns that are absent were not printed."""
+
+    row: str
+    values: dict[str, Printed]
+    runs: PositiveInt | None = None
+    confidence: Confidence | None = None
+    reading_error: Annotated[float, Field(ge=0)] | None = None
+    note: str = ""
+    not_run: str = ""  # why no part compares it, where that is not the table's reason
+
+
+class SignificanceRow(Frozen):
+    """A test that the paper prints: two means and what it says of them."""
+
+    row: str
+    runs: PositiveInt
+    gat: Printed
+    gatv2: Printed
+    p: str  # "<.0001" or ".0349"
+    higher_is_better: bool = True
+
+    @property
+    def p_bound(self) -> tuple[float, float]:
+        """The values that the printed p stands for: below a bound, or within its rounding."""
+        if self.p.startswith("<"):
+            return 0.0, float(self.p[1:])
+        half = 0.5 * 10.0 ** -len(self.p.partition(".")[2])
+        return float(self.p) - half, float(self.p) + half
+
+
+class SeedPlan(Frozen):
+    """How many seeds: of a row's first able back end from `least` up to `most`, of the others `beside`."""
+
+    least: PositiveInt = 5
+    most: PositiveInt = 20
+    beside: Annotated[int, Field(ge=0)] = 3
+
+
+class Vary(Frozen):
+    """One experiment for each value of a setting; the values are the columns. The first are run first."""
+
+    setting: str  # "protocol.edge_noise"
+    values: Annotated[tuple[Setting, ...], Field(min_length=1)]
+
+
+class Part(Frozen):
+    """One experiment of a table, and what it is held against."""
+
+    name: str
+    kind: str = "grid"
+    protocol: str  # how it is run, in the table's words
+    differs: str = ""  # in what it is not the paper's experiment: then nothing is judged
+    published: dict[str, str] = {}  # subject (an operator) -> published row
+    columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
+    seeds: SeedPlan = SeedPlan()
+    instead_of: str = ""  # run only if that part cannot be run here
+    lead: tuple[str, ...] = ()  # the back ends for most seeds, by preference: the first that is here and able
+    vary: Vary | None = None
+    experiment: dict[str, Any] = {}  # what the kind of experiment needs to know
+
+
+class OrderingRow(Frozen):
+    """The paper has one method above another."""
+
+    part: str
+    better: str  # a subject of the part
+    worse: str
+
+
+class TableFile(Frozen):
+    """Everything that one file says."""
+
+    title: str
+    description: str = ""
+    paper: str
+    number: str  # the camera-ready's: "Table 2"
+    alias: str = ""  # what other places call it
+    metric: str
+    higher_is_better: bool = True
+    runs: PositiveInt | None = None
+    protocol: str
+    confidence: Confidence
+    reading_error: Annotated[float, Field(ge=0)] = 0.0
+    not_run: str = "nothing here runs it"
+    fetch: str = ""  # the command that would bring its data
+    budget_min: PositiveFloat = 20.0
+    rule: Rule = Rule()
+    columns: dict[str, Column] = {}
+    published: tuple[PublishedRow, ...] = ()
+    significance: tuple[SignificanceRow, ...] = ()
+    part: tuple[Part, ...] = ()
+    ordering: tuple[OrderingRow, ...] = ()
+    axis: str = ""  # of a figure: what its columns are, on the horizontal axis
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        rows, parts = [row.row for row in self.published], [part.name for part in self.part]
+        for what, names in (("published.row", rows), ("part.name", parts)):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what}: {', '.join(twice)} stands there twice")
+        for part in self.part:
+            for subject, row in part.published.items():
+                if row not in rows:
+                    raise ValueError(f"part {part.name}: published.{subject}: {unknown('published row', row, rows)}")
+            if part.instead_of and part.instead_of not in parts:
+                raise ValueError(f"part {part.name}: instead_of: {unknown('part', part.instead_of, parts)}")
+        for ordering in self.ordering:
+            if ordering.part not in parts:
+                raise ValueError(f"ordering: {unknown('part', ordering.part, parts)}")
+        return self
+
+    @property
+    def source(self) -> str:
+        """ "Velickovic et al. 2018, Table 2"."""
+        return f"{self.paper}, {self.number}" + (f" ({self.alias})" if self.alias else "")
+
+    def registry(self, name: str) -> dict[str, Published]:
+        """Every published value of the file, by its id."""
+        values = (self._value(name, row, column) for row in self.published for column in row.values)
+        return {value.id: value for value in values}
+
+    def _value(self, name: str, row: PublishedRow, column: str) -> Published:
+        own = self.columns.get(column, Column())
+        higher = self.higher_is_better if own.higher_is_better is None else own.higher_is_better
+        return Published(
+            table=name,
+            row=row.row,
+            column=column,
+            quantity=row.values[column],
+            metric=own.metric or self.metric,
+            runs=row.runs or own.runs or self.runs,
+            source=self.source,
+            protocol=self.protocol,
+            confidence=row.confidence or self.confidence,
+            reading_error=self.reading_error if row.reading_error is None else row.reading_error,
+            higher_is_better=higher,
+            note=row.note,
+        )
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Tables that come with the project."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def find(name: str) -> Path:
+    """The file of a built-in table, or the path given.
+
+    Raises:
+        UserError: neither exists.
+    """
+    if name.endswith(".toml"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; give a path to a .toml file or one of {', '.join(names())}")
+        return path
+    if name not in names():
+        raise UserError(unknown("table", name, names()))
+    return FOLDER / f"{name}.toml"
+
+
+def read(path: Path) -> TableFile:
+    """Read and check one table, with the experiments behind it.
+
+    Raises:
+        UserError: all that is wrong, one line each: file, key, what.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path}: not valid TOML: {problem}") from None
+    except OSError as problem:
+        raise UserError(f"{path}: cannot be read: {problem.strerror}") from None
+    try:
+        table = TableFile.model_validate(content)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path}: {line}" for line in _lines(error))) from None
+    if problems := list(_problems(table)):
+        raise UserError("\n".join(f"{path}: {line}" for line in problems))
+    return table
+
+
+def of(name: str) -> TableFile:
+    """A table that comes with the project."""
+    return read(find(name))
+
+
+def keep(folder: ResultsFolder, table: TableFile) -> None:
+    """Keep what is asked beside what comes out, so that views can be made again without the file."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder.path / SNAPSHOT, table.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+
+
+def kept(folder: ResultsFolder) -> TableFile | None:
+    """What the last run in this folder was asked; None if it was no paper's table.
+
+    Raises:
+        UserError: the snapshot cannot be read.
+    """
+    path = folder.path / SNAPSHOT
+    try:
+        return TableFile.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as problem:
+        raise UserError(f"{path}: cannot be read ({problem}); run the table again") from None
+
+
+def registry() -> Mapping[str, Published]:
+    """Every value of every table that comes with the project, by "table/row/column"."""
+    tables = {name: of(name) for name in names()}
+    return {f"{name}/{id_}": value for name, table in tables.items() for id_, value in table.registry(name).items()}
+
+
+def _lines(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        yield f"{place}: {message}" if place else message
+
+
+def _problems(table: TableFile) -> Iterator[str]:
+    """What only the kinds of experiment know."""
+    for part in table.part:
+        if part.kind not in EXPERIMENT_KINDS.names():
+            yield f"part {part.name}: kind: {unknown('kind of experiment', part.kind, EXPERIMENT_KINDS.names())}"
+            continue
+        for problem in EXPERIMENT_KINDS.get(part.kind).problems(part):
+            yield f"part {part.name}: {problem}"
