@@ -68,6 +68,10 @@ class Grid:
 
     def run(self) -> int:
         """All phases in order; returns how many jobs ended in an error."""
+        with contextlib.closing(self._crew):
+            return self._run()
+
+    def _run(self) -> int:
         self.folder.write_experiment(self.experiment)
         self._bring_data()
         checks = plan.parity_jobs(self.experiment)
