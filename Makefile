@@ -45,7 +45,9 @@ bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experime
 PERF ?= throughput throughput-compile scaling throughput-large
 
 perf: setup ## measure throughput: small graphs, torch.compile, scaling, a large graph
-	@for experiment in $(PERF); do $(BENCH) run $$experiment $(ARGS) || exit; done
+	@failed=0; for experiment in $(PERF); do \
+		$(BENCH) run $$experiment $(ARGS) || { failed=$$?; test $$failed -eq 1 || exit $$failed; }; \
+	done; exit $$failed
 
 test: setup ## run the tests
 	@$(VENV)/bin/python -m pytest $(ARGS)

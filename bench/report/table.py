@@ -38,7 +38,8 @@ def terminal(experiment: Experiment, records: Sequence[Record]) -> str:
     ]
     asked = [_terminal(grid) for grid in _asked_for(results, notes)]
     remarks = "\n".join([*notes.lines(), *wording.warnings(results)])
-    parts = [experiment.title, *tables, _LEGEND, *asked, remarks, wording.provenance(results)]
+    legend = _LEGEND if experiment.seeds else _LEGEND_OF_SPEED
+    parts = [experiment.title, *tables, legend, *asked, remarks, wording.provenance(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -90,6 +91,10 @@ def _remarks(results: Results) -> list[str]:
     ]
 
 
+_LEGEND_OF_SPEED = (
+    "Step: median over rounds [interval] of one training step. Below it, the verdict against the baseline.\n"
+    "Never compare times of the two tracks."
+)
 _LEGEND = (
     "Accuracy: mean ± std over seeds [bootstrap interval of the mean]. Step: median over rounds [interval] of one "
     "training step.\nBelow each, the verdict against the baseline. Never compare times of the two tracks."
