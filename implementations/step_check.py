@@ -44,7 +44,7 @@ def compare_whole_step(
     """
     configs = [replace(config, attention_dropout=0.0) for config in configs]
     problem = TrainingProblem(
-        layers=_layers(backend, operator, configs, dtype, device),
+        layers=[layer.to(device, dtype) for layer in _layers(backend, operator, configs)],
         configs=configs,
         feature_dropout=0.0,
         x=_as_shipped(backend, x).to(device, dtype),
@@ -54,10 +54,10 @@ def compare_whole_step(
         lr=LR,
         weight_decay=WEIGHT_DECAY,
     )
+    truth = replace(problem, layers=[layer.to(device, dtype) for layer in _layers(backend, operator, configs)])
     trainer = backend.whole_step(operator, problem)
     if trainer is None:
         return []
-    truth = replace(problem, layers=_layers(backend, operator, configs, dtype, device))
     losses = torch.stack([trainer.step().detach() for _ in range(ADAM_STEPS)])
     true_losses, true_logits = _through_autograd(truth)
     found = [
@@ -68,16 +68,12 @@ def compare_whole_step(
     return [*found, *(_parameters(problem, truth) if dtype == torch.float64 else [])]
 
 
-def _layers(
-    backend: Backend, operator: Operator, configs: list[LayerConfig], dtype: torch.dtype, device: torch.device
-) -> list[nn.Module]:
-    """New layers, with the same start weights at every call."""
-    layers = []
-    for seed, config in enumerate(configs):
-        layer = backend.layer(operator, config)
+def _layers(backend: Backend, operator: Operator, configs: Sequence[LayerConfig]) -> list[nn.Module]:
+    """Fresh layers with start weights that depend on their position alone."""
+    layers = [backend.layer(operator, config) for config in configs]
+    for seed, (layer, config) in enumerate(zip(layers, configs, strict=True)):
         start = operator.init(config, torch.Generator().manual_seed(seed))
         load(layer, backend.names(operator, config), start)
-        layers.append(layer.to(device, dtype))
     return layers
 
 
