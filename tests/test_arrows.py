@@ -21,7 +21,7 @@ CONFINED = {
     # plain_loop is what `bench overhead` compares the runner with: a script without this project.
     "torch_geometric": {"implementations.backends.pyg", "bench.plain_loop"},
     "dgl": {"implementations.backends.dgl"},
-    "matplotlib": {"bench.report.plots", "bench.report.curves"},
+    "matplotlib": {"bench.report.plots", "bench.report.paper_curves"},
     "jinja2": {"bench.report.html"},
 }
 
