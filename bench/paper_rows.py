@@ -35,6 +35,11 @@ class Row:
         """Runs that came to an end, whatever it was."""
         return len(self.sample.values) + sum(self.sample.failures.values())
 
+    def require_published(self) -> Published:
+        """What was printed for a row that has it."""
+        assert self.published is not None
+        return self.published
+
     def require_line(self) -> Line:
         """What a row that is compared measures."""
         assert self.line is not None

@@ -5,17 +5,18 @@ the same records lead to the same seeds. The time budget only ends it early, and
 """
 
 import fnmatch
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bench import reproduction
 from bench.errors import UserError
-from bench.kind import Line, Means, Sample
+from bench.kind import Line, Means
 from bench.paper_rows import PaperTable, Row
 from bench.plan import duration
 from bench.plugins import EXPERIMENT_KINDS, unknown
-from bench.table_file import Part, TableFile
+from bench.table_file import TableFile
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,12 @@ class Reproduction:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._parts = {part.name: part for part in self.table.part}
         self._start_s = self.clock()
-        self._errors = 0
+        self._looked: set[Line] = set()
         self._cut: dict[Line, str] = {}
         self.refresh()
         if self.ask.only and not any(self._wanted(row) for row in self.state.compared()):
-            ids = [row.line.id for row in self.state.compared() if row.line]
+            ids = [row.require_line().id for row in self.state.compared()]
             raise UserError(f"--only: {unknown('row', self.ask.only, ids)}")
 
     def refresh(self) -> None:
@@ -59,40 +59,41 @@ class Reproduction:
 
     def planned(self) -> Iterator[tuple[Row, int]]:
         """Rows that are to be run, in order, and to how many seeds at first."""
-        for row in self._first_looks():
+        for row in self._asked():
             yield row, self._first_target(row)
 
     def run(self) -> int:
         """Run what is missing; returns how many jobs ended in an error."""
-        for part in self.table.part:
-            self._first_look(part, leading=True)
-        for part in self.table.part:
-            self._first_look(part, leading=False)
-        while batch := self._next():
-            row, seeds = batch
-            self._bring([row], seeds)
-        return self._errors
+        errors = 0
+        while batch := self._first_look() or self._next():
+            rows, seeds = batch
+            part = rows[0].require_part()
+            lines = [row.require_line() for row in rows]
+            errors += EXPERIMENT_KINDS.get(part.kind).run(part, lines, seeds, self.means)
+            self.refresh()
+        return errors
 
     def remarks(self) -> list[str]:
         """What the time budget kept from being run."""
         return [f"{line.id}: {text}" for line, text in self._cut.items()]
 
-    def _first_look(self, part: Part, *, leading: bool) -> None:
-        """Rows of a part to their first number of seeds; where a back end is barred, the next one leads."""
-        tried: set[Line] = set()
-        while True:
-            rows = [row for row in self._first_looks() if row.part == part and row.line not in tried]
-            rows = [row for row in rows if row.leads or not leading]
-            todo = [row for row in rows if row.tried < self._first_target(row) and self._affordable(row, None)]
-            if not todo:
-                return
-            for seeds in sorted({self._first_target(row) for row in todo}, reverse=True):
-                self._bring([row for row in todo if self._first_target(row) == seeds], seeds)
-            tried |= {row.line for row in todo if row.line}
-
-    def _first_looks(self) -> list[Row]:
+    def _asked(self) -> list[Row]:
+        """Leading back ends first, in the file's order else."""
         rows = [row for row in self.state.compared() if self._wanted(row) and not self.state.replaced(row)]
-        return sorted(rows, key=lambda row: not row.leads)  # stable: leading back ends first, the file's order else
+        return sorted(rows, key=lambda row: not row.leads)
+
+    def _first_look(self) -> tuple[list[Row], int] | None:
+        """The next rows that lack their first seeds: one back end on one column, all subjects together."""
+        for row in self._asked():
+            seeds = self._first_target(row)
+            if self._lacks(row, seeds) and self._affordable(row, seeds):
+                batch = [other for other in self._asked() if _together(row, other) and self._lacks(other, seeds)]
+                self._looked |= {other.require_line() for other in batch}
+                return batch, seeds
+        return None
+
+    def _lacks(self, row: Row, seeds: int) -> bool:
+        return row.line not in self._looked and row.tried < seeds == self._first_target(row)
 
     def _first_target(self, row: Row) -> int:
         part = row.require_part()
@@ -102,58 +103,58 @@ class Reproduction:
             return self.ask.seeds
         return part.seeds.least if row.leads or self.ask.only else part.seeds.beside
 
-    def _next(self) -> tuple[Row, int] | None:
+    def _next(self) -> tuple[list[Row], int] | None:
         """The most uncertain row that may still get seeds, and to how many."""
-        if self.ask.fixed:
-            return None
-        rows = [row for row in self._first_looks() if (row.leads or self.ask.only) and self._further(row)]
-        rows.sort(key=lambda row: -self._uncertainty(row))
-        for row in rows:
-            seeds = min(row.tried + self._further(row), row.require_part().seeds.most)
+        rows = [] if self.ask.fixed else [row for row in self._asked() if row.leads or self.ask.only]
+        open_ = [row for row in rows if self._further(row) and row.line not in self._cut]
+        for row in sorted(open_, key=self._uncertainty, reverse=True):
+            seeds = row.tried + self._further(row)
             if self._affordable(row, seeds):
-                return row, seeds
+                return [row], seeds
         return None
 
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""
-        part = row.require_part()
-        room = part.seeds.most - row.tried
-        if row.published is None or not row.published.verified or part.differs or not row.sample.values or room <= 0:
+        part, values = row.require_part(), list(row.sample.values.values())
+        if row.published is None or not row.published.verified or part.differs or not values:
             return 0
-        values = list(row.sample.values.values())
+        room = max(0, part.seeds.most - row.tried)
         return min(room, reproduction.further_seeds(row.published, values, row.rule))
 
     def _uncertainty(self, row: Row) -> float:
         assert row.published  # `_further` is zero without
         return reproduction.uncertainty(row.published, list(row.sample.values.values()), row.rule)
 
-    def _affordable(self, row: Row, seeds: int | None) -> bool:
-        """Whether the time budget has room; None asks whether any is left at all."""
-        if self.ask.fixed or row.line is None:
+    def _affordable(self, row: Row, seeds: int) -> bool:
+        """Whether the time budget has room for so many seeds; what it has not is remembered for the table."""
+        if self.ask.fixed:
             return True
-        allowed_s = 60 * (self.ask.minutes or self.table.budget_min)
+        allowed_s = 60 * (self.table.budget_min if self.ask.minutes is None else self.ask.minutes)
         left_s = allowed_s - (self.clock() - self._start_s)
-        needed_s = 0.0 if seeds is None else self._predicted_s(row.sample, row.tried, seeds)
-        if needed_s <= left_s:
+        needed_s = (seeds - row.tried) * self._per_seed_s(row) / max(1, self.means.parallel or os.cpu_count() or 1)
+        if left_s > 0 and needed_s <= left_s:
             return True
-        ended = f"the time budget of {duration(allowed_s)} is used up"
-        if seeds is not None:
-            ended = f"{seeds - row.tried} more seeds would take {duration(needed_s)}, and {ended}"
-        self._cut[row.line] = ended
+        more = f"{seeds - row.tried} more seeds" + (f" would take {duration(needed_s)}" if needed_s else "")
+        self._cut[row.require_line()] = f"{more}; of the time budget of {duration(allowed_s)}, {_left(left_s)} left"
         return False
 
-    def _predicted_s(self, sample: Sample, tried: int, seeds: int) -> float:
-        return (seeds - tried) * sample.seconds / max(1, tried) / max(1, self.means.parallel or 2)
-
-    def _bring(self, rows: Sequence[Row], seeds: int) -> None:
-        for part in self.table.part:
-            lines = [row.line for row in rows if row.part == part and row.line]
-            if lines:
-                self._errors += EXPERIMENT_KINDS.get(part.kind).run(part, lines, seeds, self.means)
-        self.refresh()
+    def _per_seed_s(self, row: Row) -> float:
+        """Seconds of one run: the row's own, else those of the slowest row on the same column."""
+        if row.tried:
+            return row.sample.seconds / row.tried
+        alike = [other for other in self.state.compared() if other.tried and other.column == row.column]
+        return max((other.sample.seconds / other.tried for other in alike), default=0.0)
 
     def _wanted(self, row: Row) -> bool:
-        if row.line is None:
-            return False
-        pattern = self.ask.only
-        return not pattern or fnmatch.fnmatchcase(row.line.id, pattern) or row.line.id.startswith(pattern)
+        id_, pattern = row.require_line().id, self.ask.only
+        return not pattern or fnmatch.fnmatchcase(id_, pattern) or id_.startswith(pattern)
+
+
+def _together(row: Row, other: Row) -> bool:
+    """Whether one batch may hold both."""
+    one, two = row.require_line(), other.require_line()
+    return (one.part, one.column, one.backend, row.leads) == (two.part, two.column, two.backend, other.leads)
+
+
+def _left(seconds: float) -> str:
+    return duration(seconds) + (" is" if seconds < 100 else " are") if seconds > 0 else "nothing is"

@@ -134,6 +134,26 @@ def test_seeds_go_to_the_uncertain_row_until_its_interval_is_narrow_or_the_file_
     assert words["ours/gat/b/fast"].startswith("undecided (")
 
 
+def test_leading_back_ends_come_before_the_others_and_subjects_of_a_column_together(told, tmp_path):
+    kind = told({("gat", "a"): STEADY, ("gatv2", "a"): STEADY, ("gat", "b"): STEADY})
+    reproduction_of(told_table(), tmp_path).run()
+    assert [(id_.split("/")[1:], seeds) for id_, seeds in kind.asked[:5]] == [
+        (["gat", "a", "fast"], 3),
+        (["gatv2", "a", "fast"], 3),
+        (["gat", "b", "fast"], 3),
+        (["gat", "a", "slow"], 2),
+        (["gatv2", "a", "slow"], 2),
+    ]
+
+
+def test_a_batch_that_the_budget_has_no_room_for_is_left_out_and_named(told, tmp_path):
+    kind = told({("gat", "a"): WILD})
+    run = reproduction_of(told_table(), tmp_path, minutes=0.5)  # 10 s a seed: 3 at first, 9 more do not fit
+    run.run()
+    assert kind.seeds[Line("ours", "gat", "a", "fast")] == 3
+    assert "9 more seeds would take" in run.remarks()[0]
+
+
 def test_a_row_far_from_the_published_value_gets_no_more_seeds_than_one_near_it(told, tmp_path):
     seeds = []
     for shift in (0.0, 30.0):
@@ -181,7 +201,7 @@ def test_the_time_budget_ends_it_and_says_what_it_cut(told, tmp_path):
     run = reproduction_of(told_table(), tmp_path, clock=lambda: next(times))
     run.run()
     assert kind.asked == []
-    assert "time budget of 20 min is used up" in run.remarks()[0]
+    assert run.remarks()[0] == "ours/gat/a/fast: 3 more seeds; of the time budget of 20 min, nothing is left"
 
 
 @pytest.mark.parametrize(("ask", "expected"), [({"seeds": 5}, 5), ({"full": True}, 10)])
@@ -301,3 +321,22 @@ def test_an_ordering_is_shown_with_the_papers_p_and_ours(told, tmp_path):
     assert fast.ours.contrast.paired
     assert fast.ours.verdict.word == "reproduced"
     assert "ours/gatv2 above gat/a/fast" in paper.markdown(run.state)
+
+
+def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):
+    told({("gat", "0.0"): STEADY, ("gat", "0.5"): [value - 10 for value in STEADY]})
+    published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0"}}]
+    run = reproduction_of(told_table(axis="p", published=published), tmp_path)
+    run.run()
+    paper.write(run.means.folder, run.state)
+    assert {path.name for path in (tmp_path / "t" / "plots").iterdir()} == {"ours.svg", "ours.png"}
+    page = (tmp_path / "t" / "report.html").read_text()
+    assert "<svg" in page
+    assert "GAT, paper" in page
+
+
+def test_a_sweep_is_one_experiment_for_each_value():
+    part = table_file.of("gatv2-fig4-planetoid").part[0]
+    lines = EXPERIMENT_KINDS.get("grid").lines(part)
+    assert {line.column for line in lines} == {f"{p / 20:g}" if p else "0.0" for p in range(11)}
+    assert {line.subject for line in lines} == {"gat", "gatv2"}

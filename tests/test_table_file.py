@@ -5,7 +5,7 @@ import pytest
 from bench import table_file
 from bench.errors import UserError
 from bench.paper_rows import PaperTable
-from bench.plugins import BACKENDS
+from bench.plugins import BACKENDS, EXPERIMENT_KINDS
 from bench.published import Quantity
 
 GOOD = """
@@ -148,3 +148,28 @@ def test_every_published_number_of_parameters_is_that_of_the_real_modules():
         assert row.sample.values[0] - row.published.quantity.value == 8 * 8 + 7
     if "dgl" in BACKENDS.names():
         assert differing or not [row for row in here if row.line.backend == "dgl"]
+
+
+def statistics_of(*datasets: str, columns=("nodes", "edges", "training nodes")) -> dict[str, object]:
+    part = table_file.Part(
+        name="counts", kind="statistics", protocol="counted", experiment={"datasets": datasets, "counts": columns}
+    )
+    samples = EXPERIMENT_KINDS.get("statistics").samples(part, [])
+    return {f"{line.subject}/{line.column}": sample for line, sample in samples.items()}
+
+
+def test_a_data_set_is_counted_as_it_is_loaded():
+    found = statistics_of("blocks")
+    assert {name: sample.values[0] for name, sample in found.items()} == {
+        "blocks/nodes": 400,
+        "blocks/edges": 1090,
+        "blocks/training nodes": 40,
+    }
+
+
+def test_a_data_set_that_is_not_here_is_a_reason_and_is_not_fetched_by_looking(monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    (sample,) = statistics_of("cora", columns=("nodes",)).values()
+    assert not sample.values
+    assert "`bench data cora --fetch`" in sample.missing

@@ -29,7 +29,7 @@ RULE = (
     "the paper's direction, paired by seed (Welch's without shared seeds). Unverified values are never judged. "
     "Diverged and failed runs are counted under seeds; none is replaced.",
 )
-_MAIN = ("row", "published", "ours", "95 % prediction interval", "verdict", "seeds", "protocol", "time")
+_MAIN = ("row", "published", "ours", "95 % prediction interval", "verdict", "seeds", "protocol", "wall time")
 
 
 def write(folder: ResultsFolder, found: PaperTable, remarks: Sequence[str] = ()) -> None:
@@ -123,11 +123,12 @@ def commands(found: PaperTable) -> list[str]:
 
 def provenance(found: PaperTable) -> str:
     """When and from what code and machine."""
-    return wording.made(found.records)
+    worked_out = found.significance or any(row.sample.values for row in found.rows)
+    return "" if worked_out and not found.records else wording.made(found.records)
 
 
 def ours(row: Row) -> str:
-    """ "83.2 ± 0.5 [82.6, 83.8]": mean, standard deviation, 95 % interval of the mean."""
+    """ "83.21 ± 0.48 [82.61, 83.81]": mean, standard deviation, 95 % interval of the mean."""
     values = list(row.sample.values.values())
     if not values:
         return ""
@@ -135,9 +136,9 @@ def ours(row: Row) -> str:
         return f"{values[0]:,.0f}"
     spread = std(values)
     if spread is None:
-        return f"{mean(values):.1f}"
+        return f"{mean(values):.2f}"
     half = half_width(values, row.rule.confidence)
-    return f"{mean(values):.1f} ± {spread:.1f} [{mean(values) - half:.1f}, {mean(values) + half:.1f}]"
+    return f"{mean(values):.2f} ± {spread:.2f} [{mean(values) - half:.2f}, {mean(values) + half:.2f}]"
 
 
 def printed(published: Published | None) -> str:
@@ -254,17 +255,21 @@ def _uncompared(found: PaperTable, notes: Footnotes) -> Grid:
     columns = list(dict.fromkeys(row.column for row in rows))
     by_label: dict[str, dict[str, Row]] = {}
     for row in rows:
-        by_label.setdefault(row.label, {})[row.column] = row
+        by_label.setdefault(_marked(row), {})[row.column] = row
     lines = tuple(
         (
             label,
-            *(printed(cells[column].published) if column in cells else "" for column in columns),
+            *(str(cells[column].require_published().quantity) if column in cells else "" for column in columns),
             _verdict(next(iter(cells.values())), notes),
         )
         for label, cells in by_label.items()
     )
     caption = f"Printed there, not run here ({found.table.source}: {found.table.metric})"
     return Grid(caption, ("published row", *columns, "verdict"), lines, 1)
+
+
+def _marked(row: Row) -> str:
+    return row.label if row.require_published().verified else f"{row.label} (unverified)"
 
 
 def _latex_table(grid: Grid) -> str:
