@@ -43,6 +43,7 @@ from bench.mlflow_store import TrackingUnavailable
 from bench.mlflow_sync import KILLED, RUNNING, Cells, Jobs, StoredRun, final_status
 from bench.owner import Owner
 from bench.records import Record, latest
+from bench.study_config import Study
 from bench.task import DatasetInfo
 
 __all__ = ["Tracking", "TrackingUnavailable"]
@@ -99,7 +100,7 @@ class Tracking:
     def sync(
         self,
         name: str,
-        experiment: Experiment,
+        experiment: Experiment | Study,
         records: Sequence[Record],
         rows: Sequence[Row],
         *,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.cli import DONE, add_results, say
+from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder, write_atomically
 
@@ -24,11 +25,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Rewrite table.md and table.csv and print the table, or fill a document's place for it."""
-    from bench.report import table
+    from bench.report import study, table
     from bench.report.results import Results
 
     folder = ResultsFolder(arguments.results.absolute() / arguments.experiment)
-    experiment, records = folder.experiment(), folder.records()
+    experiment, records = folder.asked(), folder.records()
+    if not isinstance(experiment, Experiment):
+        study.write(folder, experiment, records)
+        say(study.terminal(experiment, records))
+        return DONE
     if arguments.into is not None:
         insert(arguments.into, folder.name, table.excerpt(Results.of(experiment, records), folder.name))
         return DONE

@@ -41,7 +41,7 @@ _LOOKS = {
 _OTHER_LOOKS = (("#56B4E9", "P"), ("#7F7F7F", "X"), ("#000000", "*"), ("#8C6D1F", "h"))
 _FILLS = ("full", "none", "left", "top")  # by operator
 
-_STYLE = {
+STYLE = {
     "svg.hashsalt": "gat-bench",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -90,7 +90,7 @@ def write(folder: ResultsFolder, results: Results) -> dict[str, str]:
 
 def draw(results: Results) -> dict[tuple[str, str], bytes]:
     """All plots that have data, by name and format."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figures = {
             "accuracy": _accuracy(results),
             "step-time": _by_track(results, "training step, ms", _step),
@@ -98,7 +98,7 @@ def draw(results: Results) -> dict[tuple[str, str], bytes]:
             "trade-off": _trade_off(results),
         }
         return {
-            (name, kind): _rendered(figure, kind)
+            (name, kind): rendered(figure, kind)
             for name, figure in figures.items()
             if figure
             for kind in ("svg", "png")
@@ -292,7 +292,8 @@ def _legend(figure: Figure, results: Results, backends: Sequence[str], more: Seq
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def rendered(figure: Figure, kind: str) -> bytes:
+    """A figure's file, "svg" or "png"; the same figure gives the same bytes."""
     target = io.BytesIO()
     # Neither a date nor a version: the same records give the same bytes.
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
