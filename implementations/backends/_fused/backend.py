@@ -9,11 +9,19 @@ from torch import Tensor, nn
 from implementations.backends._fused import layers, library
 from implementations.backends._fused.layers import FusedLayer
 from implementations.backends._fused.structures import Edges
-from implementations.contract import Fact, Graph, LayerConfig, Operator, Semantics, Trainer, TrainingProblem
+from implementations.backends._fused.whole_step import WholeStep, can_own
+from implementations.contract import AMOUNT_OF_WORK, Fact, Graph, LayerConfig, Operator, Semantics, Trainer, TrainingProblem
 
 OPERATORS = ("gat", "gatv2")
 DROPOUT = (
     "coefficients after the softmax, per edge and head, kept ones divided by 1 - p, by a hash of key, edge and head"
+)
+
+
+PRUNED = Fact(
+    "trains on the receptive field of the training nodes",
+    "a training step computes only the nodes and edges that the training nodes' logits depend on: the gradient is exact, "
+    "the amount of work another; evaluation is of all nodes",
 )
 
 
@@ -32,8 +40,11 @@ class FusedBackend:
         "duplicate edges": Fact("each a term of its own", "each a term of its own"),
     }
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, step: Literal["layers", "whole", "pruned"] = "layers") -> None:
         self.name = name
+        self._step = step
+        if step == "pruned":
+            self.semantics = {**self.semantics, AMOUNT_OF_WORK: PRUNED}
 
     def unsupported(self, operator: Operator, config: LayerConfig, device: torch.device) -> str | None:
         """No kernels, another operator, or another device than the CPU."""
@@ -65,5 +76,7 @@ class FusedBackend:
         return layers.coefficients(layer, x, prepared)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:
-        """None: layers go through autograd."""
-        return None
+        """One call for all, or None where the layers go through autograd."""
+        if self._step == "layers" or not can_own(problem):
+            return None
+        return WholeStep(problem, is_v2=operator.name == "gatv2", prunes=self._step == "pruned")

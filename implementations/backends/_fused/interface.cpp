@@ -1,4 +1,6 @@
 // What Python calls. Plain C: addresses and numbers; library.py declares the same.
+#include <chrono>
+
 #include "graph.h"
 #include "types.h"
 
@@ -53,6 +55,17 @@ void fused_to_canonical(const void* from, void* to, int64_t n, const fused::Shap
 }
 void fused_from_canonical(const void* from, void* to, int64_t n, const fused::Shape* shape, int64_t doubles, int64_t threads) {
     kernels(doubles).from_canonical(from, to, n, *shape, threads);
+}
+
+void fused_run(const fused::Call* calls, int64_t count, int64_t doubles, int64_t threads) { kernels(doubles).run(calls, count, threads); }
+
+// Seconds that each call takes, added to what is there.
+void fused_run_timed(const fused::Call* calls, int64_t count, int64_t doubles, int64_t threads, double* seconds) {
+    for (int64_t k = 0; k < count; ++k) {
+        const auto start = std::chrono::steady_clock::now();
+        kernels(doubles).run(calls + k, 1, threads);
+        seconds[k] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
 }
 
 void fused_fill_bits(uint64_t key, uint32_t threshold, int64_t count, uint8_t* keep, int64_t threads) {

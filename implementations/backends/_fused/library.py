@@ -96,6 +96,8 @@ _SIGNATURES = {
     "fused_sparse_product": (c_void_p,) * 6 + (c_int64,) * 3,
     "fused_to_canonical": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64),
     "fused_from_canonical": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64),
+    "fused_run": (c_void_p, c_int64, c_int64, c_int64),
+    "fused_run_timed": (c_void_p, c_int64, c_int64, c_int64, c_void_p),
     "fused_fill_bits": (c_uint64, c_uint32, c_int64, c_void_p, c_int64),
 }
 

@@ -26,6 +26,7 @@ class Edges:
     target_of: Tensor  # [E] int32 by source
     position_of: Tensor  # [E] uint32 by source: the edge's number
     order: Tensor  # [E] uint32 by target: the edge's place in `graph.edge_index`
+    num_targets: int  # the first so many nodes receive; all, unless a receptive field was cut out
 
     @classmethod
     def of(cls, graph: Graph) -> "Edges":
@@ -41,7 +42,9 @@ class Edges:
         source_of = graph.sources[in_order].to(torch.int32)
         source_rows, position_of = sort(source_of, graph.num_nodes)
         target_of = graph.targets[in_order].to(torch.int32)[position_of.to(torch.int64)]
-        return cls(graph.num_nodes, target_rows, source_of, source_rows, target_of, position_of, order)
+        return cls(
+            graph.num_nodes, target_rows, source_of, source_rows, target_of, position_of, order, graph.num_nodes
+        )
 
     @property
     def num_edges(self) -> int:
@@ -51,7 +54,7 @@ class Edges:
     def c(self) -> library.Edges:
         """As the kernels take them."""
         return library.Edges(
-            self.num_nodes,
+            self.num_targets,
             self.num_nodes,
             self.num_edges,
             address(self.target_rows),

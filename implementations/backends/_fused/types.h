@@ -68,8 +68,118 @@ struct Sparse {
     const uint32_t* places;      // [count]; null: 0, 1, 2, ...
 };
 
+// A training step is a list of calls, made once and run again and again. Pointers are to float or double unless they
+// say otherwise; rows have a multiple of a register's numbers.
+enum Kind : int64_t {
+    FILL, SPARSE, ATTEND, ATTEND_BACK, MULTIPLY, MULTIPLY_BACK, GATHER, ADD, SUM_COLUMNS, DROP, ACTIVATE, ACTIVATE_BACK, LOGITS, LOSS, SPREAD, ADAM
+};
+struct Call {
+    int64_t kind;
+    const void* what;  // the struct of that kind
+};
+
+// Dropout decisions of this step; `stream` tells masks of one step apart.
+struct Fill {
+    const uint64_t* key;
+    int64_t stream, threshold, count;
+    uint8_t* keep;
+};
+struct SparseProduct {
+    Sparse x;
+    const void* values;
+    Noise noise;
+    const void *table, *bias;  // bias may be null
+    void* out;                 // [x.rows, row]
+    int64_t row;
+};
+struct AttendCall {
+    const Attention* attention;
+    int64_t v2;
+};
+// out [n, row] = a [n, inner] b [inner, row] + bias, or added to what is there.
+struct Multiply {
+    int64_t n, inner, row;
+    const void *a, *b, *bias;  // bias may be null
+    void* out;
+    int64_t adds;
+};
+// out [inner, row] = a^T grad, over the n rows of both.
+struct MultiplyBack {
+    int64_t n, inner, row;
+    const void *a, *grad;
+    void *out, *partial;  // partial [PARTS, inner, row]
+};
+// to[k] = from[index[k]], and zero where the index is negative.
+struct Gather {
+    int64_t count;
+    const int32_t* index;
+    const void* from;
+    void* to;
+};
+struct Add {
+    int64_t count;
+    const void* from;
+    void* to;
+};
+struct SumColumns {
+    int64_t n, row;
+    const void* from;
+    void *out, *partial;  // partial [PARTS, row]
+};
+struct Drop {
+    int64_t count;
+    Noise noise;
+    const void* from;
+    void* to;
+};
+// to = dropout(ELU(from + more + bias)); more and bias may be null.
+struct Activate {
+    int64_t n, row;
+    const void *from, *more, *bias;
+    Noise noise;
+    void* to;
+};
+// grad, in place, from that of `to` to that of `from`.
+struct ActivateBack {
+    int64_t n, row;
+    const void* to;
+    Noise noise;
+    void* grad;
+};
+// to [n, out_row] = mean over heads of from [n, row] + more + bias; more and bias may be null.
+struct Logits {
+    int64_t n, out_row;
+    Shape shape;
+    const void *from, *more, *bias;
+    void* to;
+};
+// Mean cross-entropy of `count` nodes, and its gradient [n, row]: zero in the rows of all other nodes.
+struct Loss {
+    int64_t n, row, classes, count;
+    const int64_t *nodes, *labels;  // [count]
+    const void* logits;             // [n, row]
+    void *grad, *loss;              // loss [1]
+    double* partial;                // [PARTS]
+};
+// The mean over heads backwards: to [n, row] from [n, from_row].
+struct Spread {
+    int64_t n, from_row;
+    Shape shape;
+    const void* from;
+    void* to;
+};
+struct Adam {
+    int64_t count;
+    void* parameter;
+    const void* grad;
+    void *first, *second;
+    const double* clock;  // lr / (1 - beta_1^t), 1 / sqrt(1 - beta_2^t)
+    double weight_decay;
+};
+
 // The kernels of one instruction set for one type of number.
 struct Kernels {
+    void (*run)(const Call*, int64_t count, int64_t threads);
     void (*attend)(const Attention&, bool v2, bool backward);
     void (*sparse_product)(const Sparse&, const void* values, const Noise&, const void* table, const void* bias, void* out, int64_t row, int64_t threads);
     void (*to_canonical)(const void* from, void* to, int64_t n, const Shape&, int64_t threads);

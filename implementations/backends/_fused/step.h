@@ -1,0 +1,278 @@
+// What a whole training step needs besides attention and sparse products: dense products, dropout, ELU, loss, Adam.
+#pragma once
+#include "attention.h"
+#include "gat.h"
+#include "gatv2.h"
+#include "products.h"
+#include "random.h"
+
+namespace NAMESPACE {
+
+using fused::Call;
+using fused::Kind;
+
+template <class T> void attend(const Attention& q, bool v2, bool backward) {
+    const bool heads = q.shape.heads_in_lanes;
+    if (v2 && backward) return heads ? gatv2_backward<T, true>(q) : gatv2_backward<T, false>(q);
+    if (v2) return heads ? gatv2_forward<T, true>(q) : gatv2_forward<T, false>(q);
+    if (backward) return heads ? gat_backward<T, true>(q) : gat_backward<T, false>(q);
+    return heads ? gat_forward<T, true>(q) : gat_forward<T, false>(q);
+}
+
+template <class Work> void over_rows(int64_t n, int64_t threads, Work work) {
+    const Parts parts(n);
+    in_pieces(parts.count, threads, [&](int64_t part) { work(part, parts.first(part), parts.last(part)); });
+}
+
+// R x (B registers) of out += a b, where element (r, k) of a lies at r * r_step + k * k_step.
+template <int R, int B, class T>
+INLINE void tile(const T* a, int64_t r_step, int64_t k_step, int64_t inner, const T* b, int64_t b_row, T* out, int64_t out_row) {
+    constexpr int W = Lanes<T>::width;
+    Vec<T> sum[R][B];
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < B; ++c) sum[r][c] = load(out + r * out_row + c * W);
+    for (int64_t k = 0; k < inner; ++k) {
+        Vec<T> right[B];
+        for (int c = 0; c < B; ++c) right[c] = load(b + k * b_row + c * W);
+        for (int r = 0; r < R; ++r) {
+            const Vec<T> left = splat(a[r * r_step + k * k_step]);
+            for (int c = 0; c < B; ++c) sum[r][c] += left * right[c];
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < B; ++c) store(out + r * out_row + c * W, sum[r][c]);
+}
+
+template <int B, class T>
+INLINE void tiles(int64_t rows, const T* a, int64_t r_step, int64_t k_step, int64_t inner, const T* b, int64_t row, T* out) {
+    constexpr int R = B == 1 ? 8 : 6;
+    int64_t r = 0;
+    for (; r + R <= rows; r += R) tile<R, B>(a + r * r_step, r_step, k_step, inner, b, row, out + r * row, row);
+    for (; r < rows; ++r) tile<1, B>(a + r * r_step, r_step, k_step, inner, b, row, out + r * row, row);
+}
+
+// out [rows, row] += a b.
+template <class T>
+INLINE void add_product(int64_t rows, const T* a, int64_t r_step, int64_t k_step, int64_t inner, const T* b, int64_t row, T* out) {
+    constexpr int W = Lanes<T>::width;
+    int64_t c = 0;
+    for (; c + 2 * W <= row; c += 2 * W) tiles<2>(rows, a, r_step, k_step, inner, b + c, row, out + c);
+    for (; c < row; c += W) tiles<1>(rows, a, r_step, k_step, inner, b + c, row, out + c);
+}
+
+template <class T> void multiply(const fused::Multiply& q, int64_t threads) {
+    over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
+        T* out = (T*)q.out + first * q.row;
+        for (int64_t i = first; i < last && !q.adds; ++i) {
+            T* at = (T*)q.out + i * q.row;
+            if (q.bias) __builtin_memcpy(at, q.bias, q.row * sizeof(T));
+            else __builtin_memset(at, 0, q.row * sizeof(T));
+        }
+        add_product<T>(last - first, (const T*)q.a + first * q.inner, q.inner, 1, q.inner, (const T*)q.b, q.row, out);
+    });
+}
+
+template <class T> void sum_parts(const T* partial, int64_t parts, int64_t size, T* out, int64_t threads) {
+    over_rows(size, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t k = first; k < last; ++k) out[k] = 0;
+        for (int64_t part = 0; part < parts; ++part)
+            for (int64_t k = first; k < last; ++k) out[k] += partial[part * size + k];
+    });
+}
+
+constexpr int64_t SLICE = 256;  // rows whose numbers stay near while all of a product's tiles pass over them
+
+template <class T> void multiply_back(const fused::MultiplyBack& q, int64_t threads) {
+    const int64_t size = q.inner * q.row;
+    over_rows(q.n, threads, [&](int64_t part, int64_t first, int64_t last) {
+        T* partial = (T*)q.partial + part * size;
+        __builtin_memset(partial, 0, size * sizeof(T));
+        for (int64_t i = first; i < last; i += SLICE) {
+            const int64_t n = last - i < SLICE ? last - i : SLICE;
+            add_product<T>(q.inner, (const T*)q.a + i * q.inner, 1, q.inner, n, (const T*)q.grad + i * q.row, q.row, partial);
+        }
+    });
+    sum_parts((const T*)q.partial, Parts(q.n).count, size, (T*)q.out, threads);
+}
+
+template <class T> void sum_columns(const fused::SumColumns& q, int64_t threads) {
+    over_rows(q.n, threads, [&](int64_t part, int64_t first, int64_t last) {
+        T* sum = (T*)q.partial + part * q.row;
+        __builtin_memset(sum, 0, q.row * sizeof(T));
+        for (int64_t i = first; i < last; ++i)
+            for (int64_t k = 0; k < q.row; ++k) sum[k] += ((const T*)q.from)[i * q.row + k];
+    });
+    sum_parts((const T*)q.partial, Parts(q.n).count, q.row, (T*)q.out, 1);
+}
+
+template <class T> void gather(const fused::Gather& q, int64_t threads) {
+    over_rows(q.count, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t k = first; k < last; ++k) ((T*)q.to)[k] = q.index[k] < 0 ? 0 : ((const T*)q.from)[q.index[k]];
+    });
+}
+
+template <class T> void add(const fused::Add& q, int64_t threads) {
+    over_rows(q.count, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t k = first; k < last; ++k) ((T*)q.to)[k] += ((const T*)q.from)[k];
+    });
+}
+
+// The register at `place` of what decisions are about, dropped ones zero; `place` is a multiple of the width.
+template <class T> INLINE Vec<T> dropped_out(const Noise& noise, int64_t place, Vec<T> v) {
+    if (!noise.keep) return v;
+    return only<T>(lanes_of<T>(noise.keep[place >> 3] >> (place & 7)), v) * splat((T)noise.scale);
+}
+
+template <class T> void drop(const fused::Drop& q, int64_t threads) {
+    constexpr int W = Lanes<T>::width;
+    over_rows((q.count + W - 1) / W, threads, [&](int64_t, int64_t first, int64_t last) {
+        const int64_t end = last * W < q.count ? last * W : q.count;
+        int64_t k = first * W;
+        for (; k + W <= end; k += W) store((T*)q.to + k, dropped_out<T>(q.noise, k, load((const T*)q.from + k)));
+        for (; k < end; ++k) {
+            const bool kept = !q.noise.keep || (q.noise.keep[k >> 3] >> (k & 7)) & 1;
+            ((T*)q.to)[k] = kept ? ((const T*)q.from)[k] * (T)q.noise.scale : 0;
+        }
+    });
+}
+
+template <class T> void activate(const fused::Activate& q, int64_t threads) {
+    constexpr int W = Lanes<T>::width;
+    over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+            for (int64_t c = 0; c < q.row; c += W) {
+                const int64_t at = i * q.row + c;
+                Vec<T> v = load((const T*)q.from + at);
+                if (q.more) v += load((const T*)q.more + at);
+                if (q.bias) v += load((const T*)q.bias + c);
+                v = v > 0 ? v : exp_of(v > 0 ? Vec<T>{} : v) - 1;
+                store((T*)q.to + at, dropped_out<T>(q.noise, at, v));
+            }
+        }
+    });
+}
+
+template <class T> void activate_back(const fused::ActivateBack& q, int64_t threads) {
+    constexpr int W = Lanes<T>::width;
+    const Vec<T> rest = splat((T)(1 / q.noise.scale));
+    over_rows(q.n * q.row / W, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t at = first * W; at < last * W; at += W) {
+            const Vec<T> value = load((const T*)q.to + at) * rest;  // ELU' = ELU + 1 below zero
+            const Vec<T> grad = load((const T*)q.grad + at);
+            store((T*)q.grad + at, dropped_out<T>(q.noise, at, value > 0 ? grad : grad * (value + 1)));
+        }
+    });
+}
+
+// One node's row of heads and channels, by head and channel.
+INLINE int64_t place_of(const Shape& s, int64_t head, int64_t channel) {
+    return s.heads_in_lanes ? channel * s.stat_row + head : head * (s.row / s.heads) + channel;
+}
+
+template <class T> void logits(const fused::Logits& q, int64_t threads) {
+    const Shape& s = q.shape;
+    over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+            T* to = (T*)q.to + i * q.out_row;
+            for (int64_t c = 0; c < q.out_row; ++c) {
+                T sum = 0;
+                for (int64_t h = 0; h < s.heads && c < s.channels; ++h) sum += ((const T*)q.from)[i * s.row + place_of(s, h, c)];
+                sum /= (T)s.heads;
+                if (q.more) sum += ((const T*)q.more)[i * q.out_row + c];
+                if (q.bias) sum += ((const T*)q.bias)[c];
+                to[c] = sum;
+            }
+        }
+    });
+}
+
+template <class T> INLINE double node_loss(const fused::Loss& q, int64_t node, int64_t label) {
+    constexpr int W = Lanes<T>::width;
+    const T* in = (const T*)q.logits + node * q.row;
+    T *out = (T*)q.grad + node * q.row, top = in[0];
+    for (int64_t c = 1; c < q.classes; ++c) top = in[c] > top ? in[c] : top;
+    for (int64_t c = 0; c < q.row; c += W) store(out + c, exp_of(load(in + c) - top > 0 ? Vec<T>{} : load(in + c) - top));
+    T sum = 0;
+    for (int64_t c = 0; c < q.row; ++c) sum += out[c] = c < q.classes ? out[c] : 0;
+    for (int64_t c = 0; c < q.row; ++c) out[c] /= sum * (T)q.count;
+    out[label] -= 1 / (T)q.count;
+    return __builtin_log((double)sum) + (double)top - (double)in[label];
+}
+
+template <class T> void loss(const fused::Loss& q, int64_t threads) {
+    over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
+        __builtin_memset((T*)q.grad + first * q.row, 0, (last - first) * q.row * sizeof(T));
+    });
+    over_rows(q.count, threads, [&](int64_t part, int64_t first, int64_t last) {
+        q.partial[part] = 0;
+        for (int64_t k = first; k < last; ++k) q.partial[part] += node_loss<T>(q, q.nodes[k], q.labels[k]);
+    });
+    double sum = 0;
+    for (int64_t part = 0; part < Parts(q.count).count; ++part) sum += q.partial[part];
+    *(T*)q.loss = (T)(sum / (double)q.count);
+}
+
+template <class T> void spread(const fused::Spread& q, int64_t threads) {
+    const Shape& s = q.shape;
+    over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
+        __builtin_memset((T*)q.to + first * s.row, 0, (last - first) * s.row * sizeof(T));
+        for (int64_t i = first; i < last; ++i)
+            for (int64_t h = 0; h < s.heads; ++h)
+                for (int64_t c = 0; c < s.channels; ++c)
+                    ((T*)q.to)[i * s.row + place_of(s, h, c)] = ((const T*)q.from)[i * q.from_row + c] / (T)s.heads;
+    });
+}
+
+// As torch.optim.Adam with its default betas and epsilon; weight decay is part of the gradient.
+template <class T> void adam(const fused::Adam& q, int64_t threads) {
+    const T rate = (T)q.clock[0], root = (T)q.clock[1], decay = (T)q.weight_decay;
+    over_rows(q.count, threads, [&](int64_t, int64_t begin, int64_t end) {
+        T* __restrict parameter = (T*)q.parameter;
+        T* __restrict first = (T*)q.first;
+        T* __restrict second = (T*)q.second;
+        const T* __restrict grad = (const T*)q.grad;
+        for (int64_t k = begin; k < end; ++k) {
+            const T g = grad[k] + decay * parameter[k];
+            first[k] += (T)(1 - 0.9) * (g - first[k]);
+            second[k] = (T)0.999 * second[k] + (T)(1 - 0.999) * g * g;
+            const T size = sizeof(T) == 4 ? (T)__builtin_sqrtf((float)second[k]) : (T)__builtin_sqrt((double)second[k]);
+            parameter[k] -= rate * first[k] / (size * root + (T)1e-8);
+        }
+    });
+}
+
+inline void fill(const fused::Fill& q, int64_t threads) {
+    fill_bits(*q.key + (uint64_t)q.stream * 0xd1342543de82ef95ull, (uint32_t)q.threshold, q.count, q.keep, threads);
+}
+
+template <class T> void product(const fused::SparseProduct& q, int64_t threads) {
+    sparse_product(q.x, (const T*)q.values, q.noise, (const T*)q.table, (const T*)q.bias, (T*)q.out, q.row, threads);
+}
+
+template <class T> void run_one(const Call& call, int64_t threads) {
+    const void* q = call.what;
+    switch ((Kind)call.kind) {
+        case fused::FILL: return fill(*(const fused::Fill*)q, threads);
+        case fused::SPARSE: return product<T>(*(const fused::SparseProduct*)q, threads);
+        case fused::ATTEND: return attend<T>(*((const fused::AttendCall*)q)->attention, ((const fused::AttendCall*)q)->v2, false);
+        case fused::ATTEND_BACK: return attend<T>(*((const fused::AttendCall*)q)->attention, ((const fused::AttendCall*)q)->v2, true);
+        case fused::MULTIPLY: return multiply<T>(*(const fused::Multiply*)q, threads);
+        case fused::MULTIPLY_BACK: return multiply_back<T>(*(const fused::MultiplyBack*)q, threads);
+        case fused::GATHER: return gather<T>(*(const fused::Gather*)q, threads);
+        case fused::ADD: return add<T>(*(const fused::Add*)q, threads);
+        case fused::SUM_COLUMNS: return sum_columns<T>(*(const fused::SumColumns*)q, threads);
+        case fused::DROP: return drop<T>(*(const fused::Drop*)q, threads);
+        case fused::ACTIVATE: return activate<T>(*(const fused::Activate*)q, threads);
+        case fused::ACTIVATE_BACK: return activate_back<T>(*(const fused::ActivateBack*)q, threads);
+        case fused::LOGITS: return logits<T>(*(const fused::Logits*)q, threads);
+        case fused::LOSS: return loss<T>(*(const fused::Loss*)q, threads);
+        case fused::SPREAD: return spread<T>(*(const fused::Spread*)q, threads);
+        case fused::ADAM: return adam<T>(*(const fused::Adam*)q, threads);
+    }
+}
+
+template <class T> void run(const Call* calls, int64_t count, int64_t threads) {
+    for (int64_t k = 0; k < count; ++k) run_one<T>(calls[k], threads);
+}
+
+}  // namespace NAMESPACE
