@@ -22,12 +22,13 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench perf tables table test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  EXPERIMENT=smoke picks an experiment, JOBS=1 the number of jobs at once, PORT=5000 the port of the UI,'
+	@echo '  NAME=gat-table2 names a table of a paper, SEEDS=100 its number of seeds (FULL=1: as many as the paper has),'
 	@echo '  ARGS="--dry-run" adds options, PIP_ARGS="--index-url ..." points pip at a mirror or other wheels of torch.'
 
 setup: $(READY) ## build .venv (every other target does so too)
@@ -43,6 +44,12 @@ $(READY): pyproject.toml constraints.txt
 
 bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experiment)
 	@$(BENCH) run $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+# Small graphs first; what takes longest, the graph of ogbn-arxiv's size, comes last.
+PERF := throughput throughput-compile scaling throughput-large
+
+perf: setup ## measure throughput: small graphs, torch.compile, scaling, a large graph
+	@for experiment in $(PERF); do $(BENCH) run $$experiment $(ARGS) || exit; done
 
 tables: setup ## the papers' tables and figures, re-run, with verdicts (FULL=1: the papers' numbers of runs)
 	@$(BENCH) tables $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)

@@ -17,9 +17,11 @@ from implementations.contract import CONTRACT_VERSION
 
 # Modules of `bench` whose change can move a number; the others only plan, show or store.
 MEASURING = (
-    "network.py", "train.py", "timing.py", "tuning.py", "jobs.py", "seeds.py", "task.py", "parity.py", "noise.py",
+    "network.py", "train.py", "timing.py", "ceilings.py", "tuning.py", "jobs.py", "seeds.py", "task.py", "parity.py",
+    "noise.py",
     "datasets", "devices",
 )  # fmt: skip
+SOURCES = {".py", ".cpp", ".h"}
 
 
 @cache
@@ -60,5 +62,5 @@ def _files() -> list[Path]:
     folders = [ROOT / "implementations", *(path for path in bench if path.is_dir())]
     files = [path for path in bench if path.is_file()]
     for folder in folders:
-        files += folder.rglob("*.py")
+        files += [path for path in folder.rglob("*") if path.suffix in SOURCES]
     return files

@@ -4,6 +4,7 @@
 Units are in the names: `_s` seconds, `_epochs`, `_points` percentage points; probabilities are in [0, 1).
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -107,15 +108,26 @@ class Tuning(Frozen):
 
 
 class Timing(Frozen):
-    """How speed is measured: `rounds` fresh processes per cell, interleaved in random order."""
+    """How speed is measured: `rounds` fresh processes per cell, interleaved in random order.
+
+    `fewer_rounds` says of whom fewer rounds are taken: of a back end, an operator, a data set, or of "2 threads". Where
+    it names a cell more than once, the smallest number counts.
+    """
 
     rounds: Annotated[int, Field(ge=0)] = 5
+    fewer_rounds: dict[str, PositiveInt] = {}
     samples: PositiveInt = 15  # per round, track and phase
     min_sample_s: PositiveFloat = 0.1  # steps per sample are calibrated to last this long
     max_phase_s: PositiveFloat = 10.0  # fewer samples (at least 2) where a step is that slow
     tracks: Annotated[tuple[Track, ...], Field(min_length=1)] = ("as_shipped", "same_input")
     threads: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
     self_test: str = ""  # back end measured twice under two names, which must come out equal
+    ceilings: bool = False  # beside each round, what the machine can do at most: matrix product and copy
+
+    def rounds_of(self, names: Iterable[str], threads: int) -> int:
+        """How often a cell is timed with so many threads; `names` are its back end, operator and data set."""
+        fewer = [self.fewer_rounds[name] for name in (*names, thread_name(threads)) if name in self.fewer_rounds]
+        return min([self.rounds, *fewer])
 
 
 class Budget(Frozen):
@@ -133,13 +145,18 @@ class Statistics(Frozen):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     accuracy_margin_points: PositiveFloat = 1.0  # two back ends closer than this are equivalent
     time_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # ratio within 1 +- this is equal
+    rivals: tuple[str, ...] = ()  # back ends against whose best, round by round, the others' times are held
 
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Experiment(Frozen):
-    """One TOML file; the product of its lists is the grid of cells."""
+    """One TOML file; the product of its lists is the grid of cells.
+
+    Without seeds nothing is trained: the experiment is about speed and memory alone. Each setting of `sweep` is varied
+    on its own, on the first data set, and timed.
+    """
 
     title: str
     description: str = ""
@@ -147,7 +164,7 @@ class Experiment(Frozen):
     operators: Names
     datasets: Names
     devices: Names
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: tuple[Seed, ...]
     protocol: Protocol = Protocol()
     architecture: Architecture = Architecture()
     training: Training = Training()
@@ -155,6 +172,7 @@ class Experiment(Frozen):
     timing: Timing = Timing()
     budget: Budget = Budget()
     statistics: Statistics = Statistics()
+    sweep: dict[str, Annotated[tuple[Setting, ...], Field(min_length=1)]] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -167,4 +185,27 @@ class Experiment(Frozen):
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
         if self.timing.self_test and self.timing.self_test not in self.backends:
             raise ValueError(f"timing.self_test = {self.timing.self_test!r} is not among the backends")
+        self._require_something_to_do()
+        self._require_known_names()
         return self
+
+    def _require_something_to_do(self) -> None:
+        if self.seeds:
+            return
+        if self.tuning.trials:
+            raise ValueError("without seeds nothing is trained, so there is nothing to tune: set tuning.trials = 0")
+        if not self.timing.rounds:
+            raise ValueError("without seeds nothing is trained, and timing.rounds = 0 leaves nothing to be done")
+
+    def _require_known_names(self) -> None:
+        if unknown := [name for name in self.statistics.rivals if name not in self.backends]:
+            raise ValueError(f"statistics.rivals names what is not among the backends: {', '.join(unknown)}")
+        threads = [thread_name(count) for count in self.timing.threads]
+        known = [*self.backends, *self.operators, *self.datasets, *threads]
+        if unknown := [name for name in self.timing.fewer_rounds if name not in known]:
+            raise ValueError(f"timing.fewer_rounds names {', '.join(unknown)}; it may name {', '.join(known)}")
+
+
+def thread_name(count: int) -> str:
+    """ "2 threads"."""
+    return f"{count} thread{'' if count == 1 else 's'}"

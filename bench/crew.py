@@ -23,18 +23,21 @@ class Crew:
     storage_url: str = ""
     memory_bytes: int | None = None
     at_work: dict[str, str] = field(default_factory=dict)
+    _resting: dict[str, Worker] = field(default_factory=dict, init=False)  # by slot: starting one costs seconds
 
     def alone(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
         """One after the other, each in a fresh process, on the first slot of its device."""
         for job in jobs:
+            self.close()
             yield from self.together([job], title, most=1)
+        self.close()
 
     def together(
         self, jobs: Sequence[Job], title: Callable[[Job], str], most: int | None = None
     ) -> Iterator[Finished | None]:
-        """One per slot at a time, each slot's process kept from job to job. Yields None while nothing finishes.
+        """One per slot at a time, each slot's process kept from job to job and from call to call.
 
-        Leaving the loop early, by an exception or Ctrl-C, kills what is at work.
+        Yields None while nothing finishes. Leaving the loop early, by an exception or Ctrl-C, kills what is at work.
         """
         finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         hands = [
@@ -46,9 +49,24 @@ class Crew:
             for hand in hands:
                 hand.start()
             yield from _take(finished, len(jobs))
+            for hand in hands:
+                hand.join()
         finally:
             for hand in hands:
                 hand.stop()
+
+    def close(self) -> None:
+        """End the processes that rest; the next job starts a new one."""
+        while self._resting:
+            self._resting.popitem()[1].close()
+
+    def take(self, slot: str) -> Worker | None:
+        """The process that rests on a slot."""
+        return self._resting.pop(slot, None)
+
+    def rest(self, slot: str, worker: Worker) -> None:
+        """Keep a slot's process for the next jobs."""
+        self._resting[slot] = worker
 
 
 class _Hand(threading.Thread):
@@ -78,7 +96,8 @@ class _Hand(threading.Thread):
         finally:
             self._crew.at_work.pop(self._slot, None)
             if self._worker is not None:
-                self._worker.close()
+                self._crew.rest(self._slot, self._worker)
+                self._worker = None
 
     def stop(self) -> None:
         """Kill the job at hand, if any, and wait for the thread."""
@@ -89,7 +108,8 @@ class _Hand(threading.Thread):
 
     def _one(self, job: Job) -> None:
         if self._worker is None:
-            self._worker = Worker(job.threads if isinstance(job, SpeedJob) else 1)
+            threads = job.threads if isinstance(job, SpeedJob) else 1
+            self._worker = self._crew.take(self._slot) or Worker(threads)
         name = self._title(job)
         self._show(name)
         place = Place(self._slot, self._crew.storage_url, self._crew.memory_bytes)

@@ -105,17 +105,20 @@ def problems(experiment: Experiment) -> Iterator[str]:
     """What only the plug-ins know."""
     for key, plugins in KINDS.items():
         for name in getattr(experiment, key):
-            if name not in plugins.names():
-                yield f"{key}: {unknown(plugins.kind, name, plugins.names())}"
+            if text := plugins.problem(name):
+                yield f"{key}: {text}"
     for name, text in settings.problems(experiment.tuning.space, experiment.architecture, experiment.training):
         yield f"tuning.space.{name!r}: {text}"
+    for name, values in experiment.sweep.items():
+        for text in settings.value_problems(name, values, experiment.architecture, experiment.training):
+            yield f"sweep.{name!r}: {text}"
     yield from _split_problems(experiment)
 
 
 def _split_problems(experiment: Experiment) -> Iterator[str]:
     split = experiment.protocol.split
     for name in experiment.datasets:
-        if split != "default" and name in DATASETS.names():
+        if split != "default" and not DATASETS.problem(name):
             offered = DATASETS.get(name).info.splits
             if split not in offered:
                 yield f"protocol.split: {name} has no split {split!r}; it offers {', '.join(offered)}"

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from bench import network, parity, seeds, timing, train
+from bench import ceilings, network, parity, seeds, timing, train
 from bench.config import Architecture, Protocol, Setting, Training
 from bench.device import Device
 from bench.noise import with_noise
@@ -18,7 +18,8 @@ from bench.settings import apply, current
 from bench.task import DataUnavailable, NodeData, NodeTask, Split, accuracy, row_normalised
 from bench.train import Inputs
 from bench.work import FitJob, Job, ParityJob, SpeedJob, TuneJob
-from implementations.contract import Backend, LayerConfig, Operator
+from implementations.contract import Backend, LayerConfig, Operator, Trainer
+from implementations.features import is_sparse
 
 GIB = 2**30
 PROGRESS_EPOCHS = 20
@@ -105,6 +106,12 @@ class _Bench:
                 f"(predicted, not tried); {free / GIB:.1f} GiB are free"
             )
 
+    def features_of(self, track: str) -> str:
+        """The form of x that a track gives the layers: "dense" or "sparse"."""
+        if not is_sparse(self.data.x):
+            return "dense"
+        return self.backend.shipped_features if track == "as_shipped" else "sparse"
+
     def inputs(self, task: NodeTask, features: str) -> Inputs:
         """The task on the device, with the graph in the back end's own form."""
         dense = features == "dense" or not self.backend.sparse_features
@@ -147,16 +154,15 @@ def _parity(bench: _Bench, job: ParityJob) -> Checked:
 
 
 def _speed(bench: _Bench, job: SpeedJob, progress: Progress) -> Timed:
-    """One round: each track once, in an order of its own."""
+    """One round: each track once, in an order of its own; tracks with the very same input are one measurement."""
+    ceiling = ceilings.measure(bench.device, bench.torch_device) if job.timing.ceilings else None
     task = _task(job.dataset, job.protocol, seed=0)
     stop = bench.device.stopwatch()
     bench.backend.prepare(task.graph.to(bench.torch_device), bench.torch_device)
     bench.device.synchronize()
     prepare_s = stop()
-    without = {}
-    if "same_input" in job.timing.tracks and not bench.backend.sparse_features:
-        without["same_input"] = f"{bench.backend.name} takes dense features only"
-    tracks = [track for track in job.timing.tracks if track not in without]
+    without, same_as = _unmeasured_tracks(bench, job)
+    tracks = [track for track in job.timing.tracks if track not in {*without, *same_as}]
     random.Random(seeds.derive("tracks", job.id)).shuffle(tracks)
     measured = {}
     for track in tracks:
@@ -169,33 +175,53 @@ def _speed(bench: _Bench, job: SpeedJob, progress: Progress) -> Timed:
         edges=task.graph.num_edges,
         threads=job.threads,
         without=without,
+        same_as=same_as,
+        features=task.x.shape[1],
+        stored_features=task.x.values().numel() if is_sparse(task.x) else task.x.numel(),
+        ceilings=ceiling,
     )
 
 
+def _unmeasured_tracks(bench: _Bench, job: SpeedJob) -> tuple[dict[str, str], dict[str, str]]:
+    """Tracks that cannot be taken, with the reason; and tracks whose input is that of an earlier one, with its name."""
+    without: dict[str, str] = {}
+    same_as: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for track in job.timing.tracks:
+        features = bench.features_of(track)
+        if features == "sparse" and not bench.backend.sparse_features:
+            without[track] = f"{bench.backend.name} takes dense features only"
+        elif features in first:
+            same_as[track] = first[features]
+        else:
+            first[features] = track
+    return without, same_as
+
+
 def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> TrackTiming:
-    inputs = bench.inputs(task, "dense" if track == "as_shipped" else "sparse")
+    inputs = bench.inputs(task, bench.features_of(track))
     torch.manual_seed(seeds.derive("speed", job.round))
     first_step_s = _first_step_s(bench, job, inputs)
     bench.device.reset_peak_memory()
     model = bench.model(job.architecture, job.protocol, seed=0)
-    adam = train.optimizer(model, job.training)
-    trained = _measure(lambda: train.step(model, adam, inputs), bench.device, job)
+    trainer = train.trainer(model, inputs, job.training)
+    trained = _measure(trainer.step, bench.device, job)
     peak_bytes = bench.device.peak_memory_bytes()
-    evaluated = _measure(lambda: train.logits(model, inputs), bench.device, job)
+    evaluated = _measure(trainer.logits, bench.device, job)
     return TrackTiming(
         train=_samples(trained),
         evaluate=_samples(evaluated),
         first_step_s=first_step_s,
         peak_bytes=peak_bytes,
+        whole_step=not isinstance(trainer, train.Autograd),
     )
 
 
 def _first_step_s(bench: _Bench, job: SpeedJob, inputs: Inputs) -> float:
     """The first step of a model that is then dropped: libraries that load or compile at first use do so here."""
     model = bench.model(job.architecture, job.protocol, seed=0)
-    adam = train.optimizer(model, job.training)
     stop = bench.device.stopwatch()
-    train.step(model, adam, inputs)
+    train.trainer(model, inputs, job.training).step()
     return _digits(stop())
 
 
@@ -224,7 +250,7 @@ def _tune(bench: _Bench, job: TuneJob, place: Place, progress: Progress) -> Tune
         architecture, training = apply(settings, job.architecture, job.training)
         inputs = bench.inputs(_task(job.dataset, job.protocol, seed), job.protocol.features)
         try:
-            _, fitted = _train(bench, job, architecture, training, seed, inputs, progress)
+            _, _, fitted = _train(bench, job, architecture, training, seed, inputs, progress)
         except train.Diverged:
             return 0.0, training.max_epochs  # the worst there is, and never the best trial
         return fitted.validation, fitted.epochs
@@ -240,9 +266,9 @@ def fit(bench: _Bench, job: FitJob, progress: Progress) -> Fitted:
     """Train with one seed, then read the test nodes: here and nowhere else."""
     task = _task(job.dataset, job.protocol, job.seed)
     inputs = bench.inputs(task, job.protocol.features)
-    model, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
+    model, trainer, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
     model.load_state_dict(fitted.state)
-    test = accuracy(train.logits(model, inputs), inputs.y, task.held_out.to(bench.torch_device))
+    test = accuracy(trainer.logits(), inputs.y, task.held_out.to(bench.torch_device))
     curves = {name: tuple(map(_digits, values)) for name, values in vars(fitted.curves).items()}
     return Fitted(
         seed=job.seed,
@@ -263,7 +289,7 @@ def _train(
     seed: int,
     inputs: Inputs,
     progress: Progress,
-) -> tuple[network.Network, train.Fit]:
+) -> tuple[network.Network, Trainer, train.Fit]:
     """Start weights, dropout and split follow from the seed alone, so runs pair up across back ends."""
     model = bench.model(architecture, job.protocol, seed)
     torch.manual_seed(seeds.derive(seed, "dropout"))
@@ -272,7 +298,8 @@ def _train(
         if epoch % PROGRESS_EPOCHS == 0:
             progress(f"seed {seed}, epoch {epoch}: validation {100 * validation:.1f} %")
 
-    return model, train.fit(model, inputs, training, on_epoch)
+    trainer = train.trainer(model, inputs, training)
+    return model, trainer, train.fit(model, trainer, inputs, training, on_epoch)
 
 
 # A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.

@@ -5,6 +5,8 @@
 Hidden layers concatenate their heads, the last one averages its own: Velickovic et al. 2018, section 3.3.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,16 +15,24 @@ from torch.nn import functional as F
 from bench import seeds
 from bench.config import Architecture
 from implementations import features
-from implementations.contract import Backend, LayerConfig, Operator, Params, load
+from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
 
 
 class Network(nn.Module):
     """The stack; `forward(x [N, F], prepared)` gives logits [N, classes]."""
 
-    def __init__(self, layers: list[nn.Module], feature_dropout: float) -> None:
+    def __init__(
+        self,
+        layers: list[nn.Module],
+        configs: list[LayerConfig],
+        feature_dropout: float,
+        whole_step: Callable[[TrainingProblem], Trainer | None],
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        self.configs = configs
         self.feature_dropout = feature_dropout
+        self.whole_step = whole_step  # the back end's own training step, if it has one
 
     def forward(self, x: Tensor, prepared: Any) -> Tensor:
         """See the module's docstring."""
@@ -70,7 +80,7 @@ def build(
         if seed is not None:
             load(layer, backend.names(operator, config), start_weights(operator, config, seed, position))
         layers.append(layer)
-    return Network(layers, feature_dropout)
+    return Network(layers, configs, feature_dropout, partial(backend.whole_step, operator))
 
 
 def start_weights(operator: Operator, config: LayerConfig, seed: int, position: int) -> Params:

@@ -57,6 +57,15 @@ class TrackTiming(Frozen):
     evaluate: Samples  # forward in evaluation mode
     first_step_s: float
     peak_bytes: int | None  # beyond what was resident before the model was built
+    whole_step: bool = False  # the back end's own training step, not the runner's over its layers
+
+
+class Ceilings(Frozen):
+    """What the machine reached at most, in the same process just before; see `bench.ceilings`."""
+
+    gemm_flops_per_s: float  # float32
+    copy_bytes_per_s: float  # read and written
+    free_bytes: int  # what a job could still have allocated
 
 
 class Timed(Frozen):
@@ -70,6 +79,15 @@ class Timed(Frozen):
     threads: int
     # Tracks that the back end cannot take, with the reason.
     without: dict[str, str] = {}
+    # Track -> the track that was measured instead, since its input is the very same.
+    same_as: dict[str, str] = {}
+    features: int = 0
+    stored_features: int = 0  # entries of x that are stored: N x F, or the non-zeros; 0 where nobody noted it
+    ceilings: Ceilings | None = None
+
+    def track(self, name: str) -> TrackTiming | None:
+        """What was measured of a track, if anything was."""
+        return self.tracks.get(self.same_as.get(name, name))
 
 
 class Trial(Frozen):

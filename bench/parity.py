@@ -1,7 +1,8 @@
 """The parity gate: what a back end must agree on with the float64 reference before it is timed or ranked.
 
 Every layer of the experiment's own network on the experiment's own data, and small layers on adversarial graphs;
-in float64 and in the timed dtype; and a check that attention dropout drops what it should.
+in float64 and in the timed dtype; a check that attention dropout drops what it should; and a back end's own training
+step against the same steps through autograd.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from bench.task import NodeTask
 from implementations.adversarial import ADVERSARIAL, inputs
 from implementations.contract import Backend, Graph, LayerConfig, Operator
 from implementations.dropout_check import compare_dropout
+from implementations.features import is_sparse
 from implementations.parity import Comparison, compare
+from implementations.step_check import compare_whole_step
 
 # The reference walks over blocks of targets in float64; beyond this many nodes a part of the graph stands for it.
 MOST_NODES = 4000
@@ -37,6 +40,7 @@ def check(
         *_on_data(backend, operator, configs, task, dataset, dtypes, device),
         *_on_adversarial(backend, operator, configs, dtypes, device),
         *_dropout(backend, operator, configs[0], dtypes[-1], device),
+        *_whole_step(backend, operator, configs, task, dataset, dtypes, device),
     ]
     return Checked(passed=all(check.passed for check in checks), checks=tuple(checks))
 
@@ -81,6 +85,25 @@ def _dropout(
     yield from _checks(compare_dropout(backend, operator, config, device, dtype), "attention dropout", dtype)
 
 
+def _whole_step(
+    backend: Backend,
+    operator: Operator,
+    configs: list[LayerConfig],
+    task: NodeTask,
+    dataset: str,
+    dtypes: list[torch.dtype],
+    device: torch.device,
+) -> Iterator[Check]:
+    """A training step of the back end's own is what is timed, so it must be what the layers compute."""
+    graph, x, where = _part(task, dataset)
+    generator = seeds.generator("parity", "whole step")
+    y = torch.randint(configs[-1].out_features, (graph.num_nodes,), generator=generator)
+    nodes = torch.randperm(graph.num_nodes, generator=generator)[: graph.num_nodes // 4 + 1].sort().values
+    for dtype in dtypes:
+        found = compare_whole_step(backend, operator, configs, graph, x, y, nodes, dtype, device)
+        yield from _checks(found, where, dtype)
+
+
 def _checks(found: list[Comparison], where: str, dtype: torch.dtype) -> Iterator[Check]:
     for comparison in found:
         yield Check(
@@ -107,10 +130,18 @@ def _layer_inputs(graph: Graph, first_x: Tensor, config: LayerConfig, position: 
 
 @lru_cache(maxsize=4)
 def _part(task: NodeTask, dataset: str) -> tuple[Graph, Tensor, str]:
-    """The whole graph, or the part that its first `MOST_NODES` nodes induce."""
+    """The whole graph, or the part that the `MOST_NODES` nodes with the most incoming edges induce.
+
+    Hubs are where sums are long, and among the first nodes of a large graph there are hardly any edges.
+    """
     graph, x = task.graph, task.x
     if graph.num_nodes <= MOST_NODES:
         return graph, x, dataset
-    inside = (graph.edge_index < MOST_NODES).all(dim=0)
-    part = Graph(MOST_NODES, graph.edge_index[:, inside])
-    return part, x.to_dense()[:MOST_NODES].to_sparse_csr(), f"{dataset}, first {MOST_NODES} nodes"
+    degree = torch.bincount(graph.targets, minlength=graph.num_nodes)
+    kept = degree.argsort(descending=True, stable=True)[:MOST_NODES].sort().values
+    number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(MOST_NODES))
+    edges = number[graph.edge_index]
+    part = Graph(MOST_NODES, edges[:, (edges >= 0).all(dim=0)])
+    part_x = x.to_dense()[kept]
+    where = f"{dataset}, the {MOST_NODES} nodes with the most incoming edges"
+    return part, part_x.to_sparse_csr() if is_sparse(x) else part_x, where

@@ -7,12 +7,12 @@ import itertools
 import random
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import seeds, settings
 from bench.basis import basis, speed_basis
-from bench.config import Experiment, Setting
+from bench.config import Architecture, Experiment, Setting, Training
 from bench.network import layer_configs
 from bench.outcomes import Checked, Fitted, Timed, Tuned
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
@@ -45,15 +45,35 @@ def largest_first(jobs: Iterable[ParityJob]) -> list[ParityJob]:
 
 
 def speed_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[SpeedJob]:
-    """Round after round, each a new random order of all cells, so that drift of the machine hits all alike."""
-    streams = [(cell, threads, 0) for cell in able for threads in experiment.timing.threads]
-    streams += [(cell, threads, 1) for cell, threads, _ in streams if cell.backend == experiment.timing.self_test][:1]
+    """Round after round, each a new random order of all cells, so that drift of the machine hits all alike.
+
+    The variations of `experiment.sweep` are streams of their own beside the cells.
+    """
+    timing = experiment.timing
+    varied = list(settings.varied(experiment).values())
+    streams = [
+        _Stream(cell, threads, architecture)
+        for cell in able
+        for threads in timing.threads
+        for architecture in [experiment.architecture, *(varied if cell.dataset == experiment.datasets[0] else [])]
+    ]
+    streams += [replace(stream, replica=1) for stream in streams if stream.cell.backend == timing.self_test][:1]
     jobs = []
-    for round_ in range(experiment.timing.rounds):
-        order = list(streams)
+    for round_ in range(timing.rounds):
+        order = [stream for stream in streams if round_ < timing.rounds_of(stream.cell, stream.threads)]
         random.Random(seeds.derive("order of round", round_)).shuffle(order)
-        jobs += [_speed_job(experiment, cell, threads, round_, replica) for cell, threads, replica in order]
+        jobs += [_speed_job(experiment, stream, round_) for stream in order]
     return jobs
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What one round times once."""
+
+    cell: CellKey
+    threads: int
+    architecture: Architecture
+    replica: int = 0
 
 
 def tune_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[TuneJob]:
@@ -112,13 +132,12 @@ class EpochCost:
 
     @classmethod
     def of(cls, experiment: Experiment, records: Iterable[Record]) -> "EpochCost":
-        """Medians over rounds, of the track that the accuracy runs use, where it was timed."""
+        """Medians over rounds, of the track that the accuracy runs use, where it was timed; variations aside."""
         preferred = "same_input" if experiment.protocol.features == "sparse" else "as_shipped"
         found: dict[CellKey, list[float]] = {}
         for record in records:
-            if isinstance(record.outcome, Timed) and record.outcome.tracks:
-                tracks = record.outcome.tracks
-                track = tracks.get(preferred) or next(iter(tracks.values()))
+            if isinstance(record.outcome, Timed) and record.job.architecture == experiment.architecture:
+                track = record.outcome.track(preferred) or next(iter(record.outcome.tracks.values()))
                 epoch_s = statistics.median(track.train.seconds) + statistics.median(track.evaluate.seconds)
                 found.setdefault(record.key, []).append(epoch_s)
         return cls({key: statistics.median(values) for key, values in found.items()})
@@ -190,17 +209,20 @@ def _predicted_bytes(job: ParityJob) -> int:
     return sum(backend.memory_bytes(operator, config, info.nodes, info.edges) for config in configs)
 
 
-def _speed_job(experiment: Experiment, cell: CellKey, threads: int, round_: int, replica: int) -> SpeedJob:
+def _speed_job(experiment: Experiment, stream: _Stream, round_: int) -> SpeedJob:
     # How many rounds and thread counts there are is no part of one round's identity: more of them keep what is there.
-    timing = experiment.timing.model_copy(update={"rounds": 0, "threads": (1,), "self_test": ""})
+    unasked = {"rounds": 0, "fewer_rounds": {}, "threads": (1,), "self_test": ""}
+    timing = experiment.timing.model_copy(update=unasked)
+    # Nor is when training would stop.
+    training = Training(lr=experiment.training.lr, weight_decay=experiment.training.weight_decay)
     return SpeedJob(
-        **_common(experiment, cell) | {"basis": speed_basis(cell.backend, cell.dataset)},
-        architecture=experiment.architecture,
-        training=experiment.training,
+        **_common(experiment, stream.cell) | {"basis": speed_basis(stream.cell.backend, stream.cell.dataset)},
+        architecture=stream.architecture,
+        training=training,
         timing=timing,
-        threads=threads,
+        threads=stream.threads,
         round=round_,
-        replica=replica,
+        replica=stream.replica,
     )
 
 

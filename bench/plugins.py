@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plugins(Generic[T]):
-    """One kind of plug-in. A built-in one is `<package>/<name>.py`; names starting with `_` are helpers."""
+    """One kind of plug-in. A built-in one is `<package>/<name>.py`; names starting with `_` are helpers.
+
+    A file that exports `variant` besides makes plug-ins from parameters: `NAME-rest` is `variant("rest")`.
+    """
 
     kind: str  # as a person calls it: "back end"
     package: str
@@ -53,7 +56,22 @@ class Plugins(Generic[T]):
             return cast(T, getattr(module, self.attribute) if self.attribute else module)
         if name in self._announced:
             return cast(T, self._announced[name].load())
+        base, hyphen, parameters = name.partition("-")
+        if hyphen and base in self._built_in:
+            module = importlib.import_module(f"{self.package}.{base}")
+            if hasattr(module, "variant"):
+                return cast(T, module.variant(parameters))
         raise UserError(unknown(self.kind, name, self.names()))
+
+    def problem(self, name: str) -> str | None:
+        """Why there is no plug-in of that name, or None; imports one only if its name has parameters."""
+        if name in self.names():
+            return None
+        try:
+            self.get(name)
+        except UserError as problem:
+            return str(problem)
+        return None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

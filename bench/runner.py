@@ -79,6 +79,11 @@ class Grid:
 
     def run(self) -> int:
         """All phases in order; returns how many jobs ended in an error."""
+        with contextlib.closing(self._crew):
+            return self._run()
+
+    def _run(self) -> int:
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         self._bring_data()
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))

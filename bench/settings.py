@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
-from bench.config import Architecture, Choice, FloatRange, Setting, Training
+from bench.config import Architecture, Choice, Experiment, FloatRange, Setting, Training
 from bench.plugins import unknown
 
 
@@ -40,6 +40,16 @@ def apply(
     )
 
 
+def varied(experiment: Experiment) -> dict[tuple[str, Setting], Architecture]:
+    """The architectures of an experiment's sweep, each with one setting changed: ("architecture.heads", 4) -> it."""
+    found = {
+        (name, value): apply({name: value}, experiment.architecture, experiment.training)[0]
+        for name, values in experiment.sweep.items()
+        for value in values
+    }
+    return {change: architecture for change, architecture in found.items() if architecture != experiment.architecture}
+
+
 def problems(
     space: Mapping[str, FloatRange | Choice], architecture: Architecture, training: Training
 ) -> list[tuple[str, str]]:
@@ -51,6 +61,14 @@ def problems(
             continue
         found += [(name, text) for text in _dimension_problems(name, dimension, architecture, training)]
     return found
+
+
+def value_problems(name: str, values: Iterable[Setting], architecture: Architecture, training: Training) -> list[str]:
+    """What is wrong with values that an architecture's setting should take, one after the other."""
+    known = [name for name in names() if name.startswith("architecture.")]
+    if name not in known:
+        return [unknown("setting of the architecture", name, known)]
+    return [text for value in values if (text := _problem(name, value, architecture, training))]
 
 
 def _dimension_problems(

@@ -202,6 +202,27 @@ def log_ratio_of_medians(first: Series, second: Series) -> Contrast | None:
     return contrast(_logs(first), _logs(second))
 
 
+@dataclass(frozen=True)
+class Slope:
+    """Exponent b of a power law y = a x^b; without an interval if two points fix it."""
+
+    value: float
+    interval: Interval | None
+    points: int
+
+
+def power_law(x: Values, y: Values, confidence: float = 0.95) -> Slope | None:
+    """Least squares on the logarithms, with the t-interval of the slope; None with fewer than two different x."""
+    if len(set(x)) < 2:
+        return None
+    found = stats.linregress(np.log(x), np.log(y))
+    n = len(x)
+    if n < FEWEST:
+        return Slope(float(found.slope), None, n)
+    half = float(found.stderr) * float(stats.t.ppf((1 + confidence) / 2, n - 2))
+    return Slope(float(found.slope), Interval(found.slope - half, found.slope + half, confidence), n)
+
+
 def holm(p_values: Values) -> list[float]:
     """Holm's step-down adjustment (1979), in the given order: the family-wise error stays at the level."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from implementations.contract import Graph
+from implementations.features import is_sparse
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,10 @@ class DatasetInfo:
 
 @dataclass(frozen=True, eq=False)
 class NodeData:
-    """A loaded data set: no self-loops added, features as stored, sparse CSR."""
+    """A loaded data set: no self-loops added, features as stored."""
 
     graph: Graph
-    x: Tensor  # [N, F] float32 sparse CSR
+    x: Tensor  # [N, F] float32, sparse CSR or dense
     y: Tensor  # [N] int64
 
 
@@ -114,7 +115,17 @@ def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> float:
 
 
 def row_normalised(x: Tensor) -> Tensor:
-    """Sparse CSR x with each row divided by its sum; rows that sum to zero stay as they are."""
+    """x, sparse CSR or dense, with each row divided by its sum; rows that sum to zero stay as they are.
+
+    Raises:
+        DataUnavailable: an entry is negative; then a row's sum says nothing of its size, and may be close to zero.
+    """
+    if (x.values() if is_sparse(x) else x).min() < 0:
+        raise DataUnavailable("features with negative entries have no row sums to divide by; "
+                              "set protocol.row_normalise = false")  # fmt: skip
+    if not is_sparse(x):
+        row_sums = x.sum(1, keepdim=True)
+        return x / torch.where(row_sums == 0, 1, row_sums)
     sums = torch.zeros(x.shape[0], dtype=x.dtype)
     rows = torch.repeat_interleave(torch.arange(x.shape[0]), x.crow_indices().diff())
     sums.index_add_(0, rows, x.values())

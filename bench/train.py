@@ -1,4 +1,4 @@
-"""One training step, and fitting with early stopping on validation. The test nodes are not in reach here."""
+"""The training step, and fitting with early stopping on validation. The test nodes are not in reach here."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config import Training
+from bench.network import Network
 from bench.task import Split
+from implementations.contract import Trainer, TrainingProblem
 
 
 class Diverged(Exception):
@@ -47,50 +49,67 @@ class Fit:
     curves: Curves
 
 
-def optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """Adam with L2 on every parameter, as the GAT authors' code has it."""
-    return torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay)
+def trainer(network: Network, inputs: Inputs, training: Training) -> Trainer:
+    """Who trains the network: its back end, where that owns the whole step, or else autograd and torch's Adam."""
+    problem = TrainingProblem(
+        layers=list(network.layers),
+        configs=network.configs,
+        feature_dropout=network.feature_dropout,
+        x=inputs.x,
+        prepared=inputs.prepared,
+        y=inputs.y,
+        nodes=inputs.split.train,
+        lr=training.lr,
+        weight_decay=training.weight_decay,
+    )
+    return network.whole_step(problem) or Autograd(network, inputs, training)
 
 
-def step(model: nn.Module, adam: torch.optim.Optimizer, inputs: Inputs) -> Tensor:
-    """Forward, loss on the training nodes, backward, Adam. Returns the loss."""
-    model.train()
-    adam.zero_grad(set_to_none=True)
-    nodes = inputs.split.train
-    loss = F.cross_entropy(model(inputs.x, inputs.prepared)[nodes], inputs.y[nodes])
-    loss.backward()  # type: ignore[no-untyped-call]
-    adam.step()
-    return loss.detach()
+class Autograd:
+    """Training through autograd; Adam with L2 on every parameter, as the GAT authors' code has it."""
 
+    def __init__(self, model: nn.Module, inputs: Inputs, training: Training) -> None:
+        self.model, self.inputs = model, inputs
+        self.adam = torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay)
 
-def logits(model: nn.Module, inputs: Inputs) -> Tensor:
-    """Forward in evaluation mode, without gradients: [N, classes]."""
-    model.eval()
-    with torch.no_grad():
-        output: Tensor = model(inputs.x, inputs.prepared)
-    return output
+    def step(self) -> Tensor:
+        """Forward, loss on the training nodes, backward, Adam. Returns the loss."""
+        self.model.train()
+        self.adam.zero_grad(set_to_none=True)
+        nodes = self.inputs.split.train
+        loss = F.cross_entropy(self.model(self.inputs.x, self.inputs.prepared)[nodes], self.inputs.y[nodes])
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.adam.step()
+        return loss.detach()
+
+    def logits(self) -> Tensor:
+        """Forward in evaluation mode, without gradients: [N, classes]."""
+        self.model.eval()
+        with torch.no_grad():
+            output: Tensor = self.model(self.inputs.x, self.inputs.prepared)
+        return output
 
 
 def fit(
     model: nn.Module,
+    trainer: Trainer,
     inputs: Inputs,
     training: Training,
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
 ) -> Fit:
-    """Train until the stopping rule says so, and keep what it says to keep.
+    """Train `model` with its `trainer` until the stopping rule says so, and keep what it says to keep.
 
     Raises:
         Diverged: the loss became infinite or not a number.
     """
-    adam = optimizer(model, training)
     rule = StoppingRule(training)
     curves = Curves()
     kept = model.state_dict()
     for epoch in range(1, training.max_epochs + 1):
-        loss = float(step(model, adam, inputs))
+        loss = float(trainer.step())
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
-        validation_loss, accuracy = _validate(model, inputs)
+        validation_loss, accuracy = _validate(trainer, inputs)
         curves.train_loss.append(loss)
         curves.validation_loss.append(validation_loss)
         curves.validation_accuracy.append(accuracy)
@@ -139,10 +158,10 @@ class StoppingRule:
         return epoch - self.improved_epoch >= self.patience_epochs
 
 
-def _validate(model: nn.Module, inputs: Inputs) -> tuple[float, float]:
+def _validate(trainer: Trainer, inputs: Inputs) -> tuple[float, float]:
     """Mean cross-entropy and accuracy on the validation nodes."""
     nodes = inputs.split.validation
-    output, y = logits(model, inputs)[nodes], inputs.y[nodes]
+    output, y = trainer.logits()[nodes], inputs.y[nodes]
     loss = F.cross_entropy(output, y)
     hits = (output.argmax(-1) == y).sum()
     loss_value, hit_count = torch.stack([loss, hits.to(loss.dtype)]).tolist()  # one read from the device

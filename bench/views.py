@@ -34,7 +34,7 @@ def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:
 
 def dataset_infos(experiment: Experiment) -> dict[str, DatasetInfo]:
     """What is known of the experiment's data sets."""
-    return {name: DATASETS.get(name).info for name in experiment.datasets if name in DATASETS.names()}
+    return {name: DATASETS.get(name).info for name in experiment.datasets if not DATASETS.problem(name)}
 
 
 def sync(uri: str | None, folder: ResultsFolder) -> None:

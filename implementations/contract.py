@@ -6,9 +6,9 @@ and proves that it does with `python -m implementations.conformance`.
 Symbols: N nodes, E edges, F input features, H heads, C channels per head; node j is a source, i a target.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -150,6 +150,37 @@ SEMANTIC_TOPICS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingProblem:
+    """A network and what it is trained on, on the device: what a whole training step is about.
+
+    x_0 = x;  x_{k+1} = ELU(layer_k(dropout(x_k)));  logits = layer_L(dropout(x_L))
+    loss = mean cross-entropy of the logits of `nodes`;  Adam, weight decay added to the gradient
+    """
+
+    layers: Sequence[nn.Module]  # the back end's own, first to last
+    configs: Sequence[LayerConfig]
+    feature_dropout: float  # on the input of every layer, in training
+    x: Tensor  # [N, F], dense or sparse CSR
+    prepared: Any
+    y: Tensor  # [N] int64
+    nodes: Tensor  # [n] int64, those whose loss is minimised
+    lr: float
+    weight_decay: float
+
+
+class Trainer(Protocol):
+    """Something that trains a network, one full-batch step after another."""
+
+    def step(self) -> Tensor:
+        """Forward, loss, backward, Adam, in place; the loss before the update, a scalar."""
+        ...
+
+    def logits(self) -> Tensor:
+        """Forward in evaluation mode with the parameters as they are now, without gradients: [N, classes]."""
+        ...
+
+
 class Backend(Protocol):
     """One way of computing operators. Structural: no base class, no registration."""
 
@@ -166,6 +197,11 @@ class Backend(Protocol):
     @property
     def sparse_features(self) -> bool:
         """Whether layers take x as a sparse CSR tensor too."""
+        ...
+
+    @property
+    def shipped_features(self) -> Literal["dense", "sparse"]:
+        """The form of x in which its own users and examples run it: the input of the track "as shipped"."""
         ...
 
     @property
@@ -195,6 +231,13 @@ class Backend(Protocol):
 
     def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
         """Coefficients [E, H] in the order of `graph.edge_index`, in evaluation mode."""
+        ...
+
+    def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:
+        """The whole training step as this back end does it by itself, on the layers' own parameters.
+
+        None for most: then the runner's loop goes through autograd and torch's Adam.
+        """
         ...
 
 

@@ -61,6 +61,14 @@ BROKEN = {
     ),
     "a split that the data set does not offer": ("[protocol]\nsplit = 'public'", ["blocks has no split 'public'"]),
     "a self-test of a back end that is not compared": ("[timing]\nself_test = 'dgl'", ["self_test", "dgl"]),
+    "a rival that is not compared": ("[statistics]\nrivals = ['dgl']", ["statistics.rivals", "dgl"]),
+    "fewer rounds of something that is not there": (
+        "[timing.fewer_rounds]\ncora = 1",
+        ["timing.fewer_rounds names cora", "scatter, gat, blocks, 1 thread"],
+    ),
+    "a swept setting that does not exist": ("[sweep]\n'architecture.head' = [2]", ["sweep", "architecture.heads"]),
+    "a swept setting that is none of the architecture": ("[sweep]\n'training.lr' = [0.1]", ["sweep", "architecture"]),
+    "a swept value that the setting refuses": ("[sweep]\n'architecture.heads' = [0]", ["architecture.heads", "0"]),
 }
 
 
@@ -74,7 +82,7 @@ def test_a_broken_file_is_refused_with_file_place_and_cure(tmp_path, addition, s
         assert part in message
 
 
-@pytest.mark.parametrize("key", ["backends", "operators", "datasets", "devices", "seeds"])
+@pytest.mark.parametrize("key", ["backends", "operators", "datasets", "devices"])
 def test_an_empty_list_is_refused(tmp_path, key):
     lines = [f"{key} = []" if line.startswith(key) else line for line in GOOD.splitlines()]
     with pytest.raises(UserError, match=f"{key}: .*at least 1"):
@@ -96,6 +104,28 @@ def test_a_repeated_name_is_refused(tmp_path):
 def test_a_missing_key_is_named(tmp_path):
     with pytest.raises(UserError, match="seeds: is required"):
         read(tmp_path, GOOD.replace("seeds = [0]", ""))
+
+
+def test_an_experiment_without_seeds_is_about_speed(tmp_path):
+    assert read(tmp_path, GOOD.replace("[0]", "[]")).seeds == ()
+
+
+@pytest.mark.parametrize(
+    ("addition", "says"),
+    [("[timing]\nrounds = 0", "nothing to be done"), ("[tuning]\ntrials = 1\nseeds = [9]", "nothing to tune")],
+)
+def test_an_experiment_without_seeds_must_time_and_cannot_tune(tmp_path, addition, says):
+    with pytest.raises(UserError, match=says):
+        read(tmp_path, GOOD.replace("[0]", "[]") + addition)
+
+
+def test_a_generated_data_set_takes_sizes_in_its_name(tmp_path):
+    assert read(tmp_path, GOOD.replace("blocks", "powerlaw-n500-d4")).datasets == ("powerlaw-n500-d4",)
+
+
+def test_sizes_that_are_not_understood_are_refused_with_how_to_write_them(tmp_path):
+    with pytest.raises(UserError, match=r"datasets: powerlaw-n500-q4: 'q4' is not understood.*powerlaw-n10000-d10"):
+        read(tmp_path, GOOD.replace("blocks", "powerlaw-n500-q4"))
 
 
 def test_broken_toml_is_refused_with_its_line(tmp_path):

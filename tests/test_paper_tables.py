@@ -328,6 +328,7 @@ def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):
     published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0"}}]
     run = reproduction_of(told_table(axis="p", published=published), tmp_path)
     run.run()
+    run.means.folder.path.mkdir()
     paper.write(run.means.folder, run.state)
     assert {path.name for path in (tmp_path / "t" / "plots").iterdir()} == {"ours.svg", "ours.png"}
     page = (tmp_path / "t" / "report.html").read_text()

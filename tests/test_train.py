@@ -6,8 +6,10 @@ from torch import nn
 
 from bench import train
 from bench.config import Training
+from bench.network import Network
 from bench.task import Split
-from bench.train import Diverged, Inputs, StoppingRule
+from bench.train import Autograd, Diverged, Fit, Inputs, StoppingRule
+from implementations.contract import TrainingProblem
 
 # Validation accuracy and loss by epoch: accuracy peaks in epoch 2, loss is lowest in epoch 4.
 HISTORY = [(0.5, 1.0), (0.7, 0.9), (0.6, 0.8), (0.6, 0.7), (0.6, 0.75), (0.6, 0.76), (0.6, 0.77)]
@@ -55,27 +57,60 @@ def inputs(x: torch.Tensor) -> Inputs:
     return Inputs(x, None, torch.zeros(len(x), dtype=torch.int64), Split(nodes[:half], nodes[half:]))
 
 
+def fit(model: nn.Module, data: Inputs, training: Training) -> Fit:
+    return train.fit(model, Autograd(model, data, training), data, training)
+
+
 def test_fitting_lowers_the_loss_and_keeps_one_curve_value_per_epoch():
-    fit = train.fit(Scaled(), inputs(torch.tensor([[1.0, -1.0]] * 6)), Training(max_epochs=20, lr=0.1))
-    assert fit.epochs == len(fit.curves.train_loss) == len(fit.curves.validation_accuracy) == 20
-    assert fit.curves.train_loss[-1] < fit.curves.train_loss[0]
-    assert fit.validation == 1.0
+    fitted = fit(Scaled(), inputs(torch.tensor([[1.0, -1.0]] * 6)), Training(max_epochs=20, lr=0.1))
+    assert fitted.epochs == len(fitted.curves.train_loss) == len(fitted.curves.validation_accuracy) == 20
+    assert fitted.curves.train_loss[-1] < fitted.curves.train_loss[0]
+    assert fitted.validation == 1.0
 
 
 def test_the_kept_weights_are_those_of_the_best_epoch():
     model = Scaled()
     data = inputs(torch.tensor([[1.0, -1.0]] * 3 + [[-1.0, 1.0]] * 3))  # what training learns is wrong in validation
-    fit = train.fit(model, data, Training(max_epochs=10, lr=0.1, stop_on="loss"))
-    assert fit.best_epoch == 1
-    assert float(fit.state["scale"]) < float(model.scale.detach())
+    fitted = fit(model, data, Training(max_epochs=10, lr=0.1, stop_on="loss"))
+    assert fitted.best_epoch == 1
+    assert float(fitted.state["scale"]) < float(model.scale.detach())
 
 
 def test_a_loss_that_is_no_number_is_named_with_its_epoch():
     with pytest.raises(Diverged, match="nan in epoch 1"):
-        train.fit(Scaled(), inputs(torch.full((4, 2), float("nan"))), Training(max_epochs=3))
+        fit(Scaled(), inputs(torch.full((4, 2), float("nan"))), Training(max_epochs=3))
 
 
 def test_evaluation_leaves_no_gradient_and_no_training_mode():
     model = Scaled()
-    assert not train.logits(model, inputs(torch.ones(4, 2))).requires_grad
+    assert not Autograd(model, inputs(torch.ones(4, 2)), Training()).logits().requires_grad
     assert not model.training
+
+
+class Counting:
+    """A back end's own trainer, which remembers what it was asked to train."""
+
+    def __init__(self, problem: TrainingProblem) -> None:
+        self.problem, self.steps = problem, 0
+
+    def step(self) -> torch.Tensor:
+        self.steps += 1
+        return torch.tensor(1 / self.steps)
+
+    def logits(self) -> torch.Tensor:
+        return self.problem.x
+
+
+def test_a_back_end_that_owns_the_whole_step_trains_the_network_itself():
+    data, training = inputs(torch.ones(6, 2)), Training(max_epochs=3, lr=0.25, stop_on="never")
+    model = Network([Scaled()], [], 0.5, Counting)
+    trainer = train.trainer(model, data, training)
+    assert isinstance(trainer, Counting)
+    assert (trainer.problem.lr, trainer.problem.feature_dropout) == (0.25, 0.5)
+    assert train.fit(model, trainer, data, training).curves.train_loss == pytest.approx([1, 1 / 2, 1 / 3])
+    assert trainer.steps == 3
+
+
+def test_without_one_the_network_trains_through_autograd():
+    data = inputs(torch.ones(6, 2))
+    assert isinstance(train.trainer(Network([Scaled()], [], 0.5, lambda problem: None), data, Training()), Autograd)

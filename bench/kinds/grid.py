@@ -137,8 +137,14 @@ def _sample(cell: Cell) -> Sample:
         seconds=sum(record.seconds for record in work),
         barred=_said(withheld) if withheld else "",
         missing=_said(reasons[0]) if reasons and not cell.fits else "",
-        note=aspects.tuning(cell),
+        note=_tuning(cell),
     )
+
+
+def _tuning(cell: Cell) -> str:
+    """What the study did, and the point that won."""
+    chosen = ", ".join(f"{name} = {value}" for name, value in cell.tuned.items())
+    return "; ".join(filter(None, [aspects.tuning(cell), chosen]))
 
 
 def _said(reason: NotDone) -> str:

@@ -62,7 +62,10 @@ def _is_asked(experiment: Experiment, job: Job, tuned: dict[str, Setting] | None
 
 def _is_timing(experiment: Experiment, job: SpeedJob) -> bool:
     measured = job.timing.model_dump(include=_MEASURED) == experiment.timing.model_dump(include=_MEASURED)
-    same = (job.architecture, job.training) == (experiment.architecture, experiment.training)
+    asked = experiment.training
+    same = (job.architecture, job.training.lr, job.training.weight_decay) == (
+        experiment.architecture, asked.lr, asked.weight_decay,
+    )  # fmt: skip
     return measured and same and job.threads in experiment.timing.threads
 
 

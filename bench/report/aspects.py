@@ -92,7 +92,9 @@ def parity_state(cell: Cell) -> State:
 
 
 def accuracy_state(experiment: Experiment, cell: Cell) -> State:
-    """Whether all seeds were trained."""
+    """Whether all seeds were trained; of an experiment without any, whether parity was shown."""
+    if not experiment.seeds:
+        return State("done") if parity_state(cell).status == "passed" else parity_state(cell)
     failures = [cell.fit_failures[seed] for seed in sorted(cell.fit_failures)]
     if experiment.tuning.trials and not cell.fits and not failures and not cell.withheld():
         return State("not_run", tuning(cell) or "nothing was tuned for it yet")
@@ -105,8 +107,9 @@ def speed_state(experiment: Experiment, cell: Cell, track: str, threads: int) ->
     without = next((timed.without[track] for timed in rounds.values() if track in timed.without), None)
     if without:
         return State("unsupported", without)
-    timed = sum(track in round_.tracks for round_ in rounds.values())
-    return _state(cell, timed, experiment.timing.rounds, "round", cell.speed_failures.get(threads, ()))
+    timed = sum(round_.track(track) is not None for round_ in rounds.values())
+    asked = experiment.timing.rounds_of(cell.key, threads)
+    return _state(cell, timed, asked, "round", cell.speed_failures.get(threads, ()))
 
 
 def accuracy(experiment: Experiment, cell: Cell) -> Accuracy | None:
@@ -128,13 +131,13 @@ def accuracy(experiment: Experiment, cell: Cell) -> Accuracy | None:
 
 def timing(experiment: Experiment, cell: Cell, track: str, threads: int) -> Timing | None:
     """Step times over the rounds that were timed."""
-    rounds = {number: timed for number, timed in cell.rounds.get(threads, {}).items() if track in timed.tracks}
+    rounds = {number: timed for number, timed in cell.rounds.get(threads, {}).items() if timed.track(track)}
     if not rounds:
         return None
     confidence = experiment.statistics.confidence
     train = median_over_rounds(list(step_medians(rounds, track, "train").values()), confidence)
     evaluate = median_over_rounds(list(step_medians(rounds, track, "evaluate").values()), confidence)
-    tracks: list[TrackTiming] = [timed.tracks[track] for timed in rounds.values()]
+    tracks: list[TrackTiming] = [found for timed in rounds.values() if (found := timed.track(track))]
     peaks = [float(timed.peak_bytes) for timed in tracks if timed.peak_bytes is not None]
     size = next(iter(rounds.values()))
     return Timing(

@@ -59,7 +59,7 @@ def step_medians(rounds: Rounds, track: str, phase: Phase) -> dict[int, float]:
 
 def step_samples(rounds: Rounds, track: str, phase: Phase) -> dict[int, tuple[float, ...]]:
     """All samples (s per step) of each round that has the track."""
-    timings = {number: timed.tracks[track] for number, timed in rounds.items() if track in timed.tracks}
+    timings = {number: found for number, timed in rounds.items() if (found := timed.track(track))}
     return {
         number: (timing.train if phase == "train" else timing.evaluate).seconds for number, timing in timings.items()
     }

@@ -105,10 +105,17 @@ def _time_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple
     for earlier, later in combinations([cell for cell in cells if cell.rounds], 2):
         if earlier.key[1:] == later.key[1:]:
             for timed in timed_phases(experiment):
+                if _is_repetition(earlier, timed) and _is_repetition(later, timed):
+                    continue
                 values = [_medians(cell, timed) for cell in (later, earlier)]
                 if all(values):
                     pair = Pair(later.key.backend, earlier.key.backend, where_of(later.key), *values)
                     yield pair, timed
+
+
+def _is_repetition(cell: Cell, timed: TimedPhase) -> bool:
+    """Whether the track has no measurement of its own: a comparison of two such was made on the other track."""
+    return all(timed.track in found.same_as for found in cell.rounds.get(timed.threads, {}).values())
 
 
 def _repeats(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Pair, TimedPhase]]:

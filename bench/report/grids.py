@@ -24,10 +24,10 @@ class Grid:
 
 def accuracy(results: Results, notes: Footnotes) -> Grid:
     """Parity, accuracy and what it was reached with."""
-    return _slim(
+    return slim(
         "Test accuracy",
         (
-            *_CELL,
+            *CELL,
             "parity",
             "test accuracy, %",
             "against the baseline",
@@ -37,33 +37,46 @@ def accuracy(results: Results, notes: Footnotes) -> Grid:
             "tuned settings",
         ),
         tuple((*_cell(row), *_accuracy(row, notes)) for row in results.rows),
-        len(_CELL),
+        len(CELL),
     )
 
 
 def speed(results: Results, notes: Footnotes) -> Grid:
-    """Times, rates and memory, the two tracks side by side."""
+    """Times, rates and memory, the two tracks side by side; parity too, where no table of accuracy shows it."""
     tracks = results.experiment.timing.tracks
+    alone = not results.experiment.seeds
     names = ("train, ms", "train against the baseline", "evaluate, ms", "edges/s", "peak MiB")
-    return _slim(
+    return slim(
         "Speed and memory: one training step, one evaluation",
-        (*_CELL, "threads", "prepare, ms", *(f"{TRACKS[track]}: {name}" for track in tracks for name in names)),
+        (
+            *CELL,
+            "threads",
+            *(["parity"] if alone else []),
+            "prepare, ms",
+            *(f"{TRACKS[track]}: {name}" for track in tracks for name in names),
+        ),
         tuple(
-            (*_cell(row), str(threads), _prepare(row), *_speeds(row, threads, notes))
+            (
+                *_cell(row),
+                str(threads),
+                *([wording.parity(row.parity, notes)] if alone else []),
+                _prepare(row),
+                *_speeds(row, threads, notes),
+            )
             for row in results.rows
             for threads in results.experiment.timing.threads
         ),
-        len(_CELL) + 1,
+        len(CELL) + 1,
     )
 
 
 def memory(results: Results) -> Grid:
     """Peak memory of each track."""
-    return _slim(
+    return slim(
         "Peak memory of a training step beyond what was resident before, MiB",
-        (*_CELL, "threads", *(TRACKS[track] for track in results.experiment.timing.tracks)),
+        (*CELL, "threads", *(TRACKS[track] for track in results.experiment.timing.tracks)),
         _by_track(results, lambda speed: wording.mebibytes(speed.timing.peak_bytes) if speed.timing else ""),
-        len(_CELL) + 1,
+        len(CELL) + 1,
     )
 
 
@@ -71,16 +84,16 @@ def trade_off(results: Results) -> Grid:
     """Accuracy beside the rate of training."""
     lines = _by_track(results, lambda speed: _rate(speed.timing.edges_per_s) if speed.timing else "")
     mean = {_cell(row): f"{100 * row.accuracy.mean:.2f}" if row.accuracy else "" for row in results.rows}
-    return _slim(
+    return slim(
         "Test accuracy and edges per second of training",
         (
-            *_CELL,
+            *CELL,
             "threads",
             *(f"{TRACKS[track]}: edges/s" for track in results.experiment.timing.tracks),
             "accuracy, %",
         ),
-        tuple((*line, mean[line[: len(_CELL)]]) for line in lines),
-        len(_CELL) + 1,
+        tuple((*line, mean[line[: len(CELL)]]) for line in lines),
+        len(CELL) + 1,
     )
 
 
@@ -115,7 +128,7 @@ def times(results: Results) -> Grid:
     )
 
 
-def _slim(caption: str, headers: tuple[str, ...], lines: tuple[tuple[str, ...], ...], heads: int) -> Grid:
+def slim(caption: str, headers: tuple[str, ...], lines: tuple[tuple[str, ...], ...], heads: int) -> Grid:
     """A grid whose head columns that say the same on every line have moved into its caption."""
     same = [
         number
@@ -132,7 +145,7 @@ def _slim(caption: str, headers: tuple[str, ...], lines: tuple[tuple[str, ...], 
     )
 
 
-_CELL = ("operator", "back end", "data set", "device")
+CELL = ("operator", "back end", "data set", "device")
 
 
 def _cell(row: Row) -> tuple[str, ...]:
@@ -182,15 +195,15 @@ def _rate(per_s: float) -> str:
 
 
 def _parity(results: Results, caption: str, by_graph: bool) -> Grid:
-    return _slim(
+    return slim(
         caption,
-        (*_CELL, "precision", "graph", "check", "worst difference", "allowed", "checks", "passed"),
+        (*CELL, "precision", "graph", "check", "worst difference", "allowed", "checks", "passed"),
         tuple(
             (*_cell(row), *line)
             for row, cell in zip(results.rows, results.cells, strict=True)
             for line in (_worst(cell.parity, by_graph) if isinstance(cell.parity, Checked) else [_unchecked(row)])
         ),
-        len(_CELL),
+        len(CELL),
     )
 
 

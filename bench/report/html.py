@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bench.folder import ResultsFolder, write_atomically
-from bench.report import grids, plots, wording
+from bench.report import grids, plots, scaling_grid, throughput_grid, wording
 from bench.report.results import Results
 from bench.report.wording import Footnotes
 
@@ -32,12 +32,19 @@ def write(folder: ResultsFolder, results: Results, drawings: Mapping[str, str], 
 def render(name: str, results: Results, drawings: Mapping[str, str], semantics: Semantics | None) -> str:
     """The page's text."""
     notes = Footnotes()
-    accuracy = grids.accuracy(results, notes)
-    beside, tables = {"accuracy": accuracy}, [accuracy]
+    beside, tables = {}, []
+    if results.experiment.seeds:
+        accuracy = grids.accuracy(results, notes)
+        beside["accuracy"] = accuracy
+        tables.append(accuracy)
+    for wanted in (throughput_grid, scaling_grid):
+        if wanted.is_asked(results):
+            tables.append(wanted.grid(results, notes))
     if results.experiment.timing.rounds:
         speed = grids.speed(results, notes)
         tables.append(speed)
         beside |= {"step-time": speed, "memory": grids.memory(results), "trade-off": grids.trade_off(results)}
+        beside |= {"roofline": throughput_grid.floors(results), "scaling": scaling_grid.points(results)}
     return (
         _environment()
         .get_template(_TEMPLATE)
@@ -57,12 +64,18 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             parity_worst=grids.parity_worst(results),
             parity=grids.parity(results),
             semantics=_semantics(semantics or {}),
-            notes=notes.lines(),
+            notes=[*notes.lines(), *_remarks(results)],
             provenance=wording.provenance(results),
             environment=results.environment(),
             settings=results.experiment.model_dump_json(indent=1),
         )
     )
+
+
+def _remarks(results: Results) -> list[str]:
+    return [
+        line for asked in (throughput_grid, scaling_grid) if asked.is_asked(results) for line in asked.remarks(results)
+    ]
 
 
 def fill(template: str, content: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.folder import ResultsFolder, write_atomically
 from bench.paper_rows import PaperTable, Row
-from bench.report.plots import STYLE, rendered
+from bench.report.canvas import STYLE, rendered
 from bench.reproduction import half_width
 from bench.summary import mean
 

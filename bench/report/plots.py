@@ -1,10 +1,8 @@
 """Plots of the results, as PNG and SVG, the same bytes for the same records.
 
-Colours are those of Okabe and Ito, which people with any common colour vision tell apart; every back end has a
-marker of its own as well, for print. matplotlib is drawn on without its global state.
+Which plots there are, and those of one cell a mark; `bench.report.curves` has the roofline and the scaling sweep.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,54 +10,22 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.folder import ResultsFolder, write_atomically
-from bench.report import wording
+from bench.report import curves, wording
+from bench.report.canvas import FILLS, INK, STYLE, group_of, legend, log_scale, look, rendered, stacked
 from bench.report.results import Results
-from bench.report.rows import MIB, Row, Speed
+from bench.report.rows import MIB, Speed
 from bench.report.wording import TRACKS
-
-INK, GRID, PAPER = "#222222", "#cccccc", "#ffffff"
-"""Exactly these, so that a page can turn them over for a dark screen."""
 
 TITLES = {
     "accuracy": "Test accuracy",
     "step-time": "Training step",
     "memory": "Peak memory",
     "trade-off": "Accuracy against throughput",
+    "roofline": "Training step under the machine's ceilings",
+    "scaling": "Training step as the problem grows",
 }
-
-# Fixed, so that a back end looks the same in every experiment; whoever is not named here takes what is left.
-_LOOKS = {
-    "dense": ("#0072B2", "o"),
-    "scatter": ("#E69F00", "s"),
-    "pyg": ("#009E73", "^"),
-    "dgl": ("#D55E00", "D"),
-    "fused": ("#CC79A7", "v"),
-}
-_OTHER_LOOKS = (("#56B4E9", "P"), ("#7F7F7F", "X"), ("#000000", "*"), ("#8C6D1F", "h"))
-_FILLS = ("full", "none", "left", "top")  # by operator
-
-STYLE = {
-    "svg.hashsalt": "gat-bench",
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 11,
-    "font.family": "DejaVu Sans",
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 11,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": GRID,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": "none",
-    "legend.frameon": False,
-}
-_WIDTH_IN = 4.6  # narrow, so that its text is still read on a phone
-_PNG_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -96,6 +62,8 @@ def draw(results: Results) -> dict[tuple[str, str], bytes]:
             "step-time": _by_track(results, "training step, ms", _step),
             "memory": _by_track(results, "peak memory of a training step, MiB", _memory),
             "trade-off": _trade_off(results),
+            "roofline": curves.roofline(results),
+            "scaling": curves.scaling(results),
         }
         return {
             (name, kind): rendered(figure, kind)
@@ -109,7 +77,7 @@ def _accuracy(results: Results) -> Figure | None:
     points = [
         Point(
             row.key.backend,
-            _group(results, row),
+            group_of(results, row.key),
             100 * found.mean,
             100 * (found.interval.low if found.interval else found.mean),
             100 * (found.interval.high if found.interval else found.mean),
@@ -120,10 +88,10 @@ def _accuracy(results: Results) -> Figure | None:
     ]
     if not points:
         return None
-    figure, (axes,) = _panels([_height_in(points)])
+    figure, (axes,) = stacked([_height_in(points)])
     _dots(axes, points, results)
     axes.set_xlabel("test accuracy, %: mean and its interval")
-    _legend(figure, results, [point.backend for point in points])
+    legend(figure, results, [point.backend for point in points])
     return figure
 
 
@@ -132,20 +100,20 @@ def _by_track(results: Results, label: str, point: Callable[[str, str, Speed], P
     tracks = {track: points for track, points in tracks.items() if points}
     if not tracks:
         return None
-    figure, panels = _panels([_height_in(points) for points in tracks.values()])
+    figure, panels = stacked([_height_in(points) for points in tracks.values()])
     for axes, (track, points) in zip(panels, tracks.items(), strict=True):
         _dots(axes, points, results)
-        _log_scale(axes, [edge for point in points for edge in (point.low, point.high)])
+        log_scale(axes, [edge for point in points for edge in (point.low, point.high)])
         axes.set_title(TRACKS[track], loc="left")
         axes.set_xlabel(label)
-    _legend(figure, results, [point.backend for points in tracks.values() for point in points])
+    legend(figure, results, [point.backend for points in tracks.values() for point in points])
     return figure
 
 
 def _points(results: Results, track: str, point: Callable[[str, str, Speed], Point | None]) -> list[Point]:
     several = len(results.experiment.timing.threads) > 1
     found = [
-        point(row.key.backend, _group(results, row) + f"\n{speed.threads} threads" * several, speed)
+        point(row.key.backend, group_of(results, row.key) + f"\n{speed.threads} threads" * several, speed)
         for row in results.rows
         for speed in row.speeds
         if speed.track == track
@@ -182,12 +150,12 @@ def _trade_off(results: Results) -> Figure | None:
     tracks = {track: found for track, found in tracks.items() if found}
     if not tracks:
         return None
-    figure, panels = _panels([3.0] * len(tracks))
-    groups = list(dict.fromkeys(_group(results, row) for row in results.rows))
+    figure, panels = stacked([3.0] * len(tracks))
+    groups = list(dict.fromkeys(group_of(results, row.key) for row in results.rows))
     for axes, (track, found) in zip(panels, tracks.items(), strict=True):
         for row, accuracy, timing in found:
             colour, marker = look(row.key.backend, results)
-            fill = _FILLS[groups.index(_group(results, row)) % len(_FILLS)]
+            fill = FILLS[groups.index(group_of(results, row.key)) % len(FILLS)]
             edges = (accuracy.interval.low, accuracy.interval.high) if accuracy.interval else (accuracy.mean,) * 2
             axes.vlines(timing.edges_per_s, 100 * edges[0], 100 * edges[1], colors=colour, linewidth=1.5)
             axes.plot(
@@ -199,44 +167,17 @@ def _trade_off(results: Results) -> Figure | None:
                 markersize=8,
                 linestyle="none",
             )
-        _log_scale(axes, [timing.edges_per_s for _, _, timing in found])
+        log_scale(axes, [timing.edges_per_s for _, _, timing in found])
         axes.grid(visible=True, axis="y")
         axes.set_title(TRACKS[track], loc="left")
         axes.set_xlabel("edges per second of training")
         axes.set_ylabel("test accuracy, %")
     fills = [
-        Line2D([], [], color=INK, marker="o", linestyle="none", fillstyle=_FILLS[number % len(_FILLS)], label=group)
+        Line2D([], [], color=INK, marker="o", linestyle="none", fillstyle=FILLS[number % len(FILLS)], label=group)
         for number, group in enumerate(groups)
     ]
-    _legend(figure, results, [row.key.backend for found in tracks.values() for row, _, _ in found], fills)
+    legend(figure, results, [row.key.backend for found in tracks.values() for row, _, _ in found], fills)
     return figure
-
-
-def look(backend: str, results: Results) -> tuple[str, str]:
-    """Colour and marker of a back end."""
-    others = [name for name in results.experiment.backends if name not in _LOOKS]
-    return _LOOKS.get(backend) or _OTHER_LOOKS[others.index(backend) % len(_OTHER_LOOKS)]
-
-
-def _group(results: Results, row: Row) -> str:
-    """What a mark is about beside the back end, without what is the same everywhere."""
-    experiment = results.experiment
-    named = [row.key.operator]
-    named += [row.key.dataset] * (len(experiment.datasets) > 1)
-    named += [row.key.device] * (len(experiment.devices) > 1)
-    return " · ".join(named)
-
-
-def _panels(heights_in: Sequence[float]) -> tuple[Figure, list[Axes]]:
-    """One panel below the other, with room for a legend above."""
-    figure = Figure(figsize=(_WIDTH_IN, 0.6 + sum(heights_in)), layout="constrained")
-    grid = figure.subplots(len(heights_in), 1, squeeze=False, gridspec_kw={"height_ratios": heights_in})
-    panels: list[Axes] = [axes for (axes,) in grid]
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_axisbelow(True)
-        axes.grid(visible=True, axis="x")
-    return figure, panels
 
 
 def _height_in(points: Sequence[Point]) -> float:
@@ -268,35 +209,3 @@ def _positions(points: Sequence[Point]) -> tuple[list[float], list[tuple[str, fl
         positions.append(position)
         of_group[point.group].append(position)
     return positions, [(group, sum(places) / len(places)) for group, places in of_group.items()]
-
-
-def _log_scale(axes: Axes, values: Sequence[float]) -> None:
-    """A log axis with plain numbers, more of them where it spans little."""
-    low, high = min(values) / 1.5, max(values) * 1.9
-    steps = (1,) if high / low > 50 else (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 7)
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _legend(figure: Figure, results: Results, backends: Sequence[str], more: Sequence[Line2D] = ()) -> None:
-    marks = []
-    for backend in results.experiment.backends:
-        if backend in backends:
-            colour, marker = look(backend, results)
-            marks.append(Line2D([], [], color=colour, marker=marker, linestyle="none", label=backend))
-    handles = [*marks, *more]
-    columns = len(handles) if len(handles) <= 4 else (len(handles) + 1) // 2
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
-
-
-def rendered(figure: Figure, kind: str) -> bytes:
-    """A figure as "svg" or "png"; an SVG first."""
-    target = io.BytesIO()
-    # Neither a date nor a version: the same records give the same bytes.
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    figure.savefig(target, format=kind, dpi=_PNG_DPI, metadata=metadata)
-    figure.set_layout_engine("none")  # laid out once, for both formats
-    return target.getvalue()

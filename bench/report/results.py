@@ -19,13 +19,16 @@ class Results:
     cells: tuple[Cell, ...]
     comparisons: Comparisons
     rows: tuple[Row, ...]
+    records: tuple[Record, ...]  # all that there are, those of other settings included
 
     @classmethod
     def of(cls, experiment: Experiment, records: Sequence[Record]) -> Self:
         """Work everything out; a pure function of its arguments."""
         cells = gather(experiment, records)
         comparisons = compare(experiment, cells)
-        return cls(experiment, tuple(cells), comparisons, tuple(rows_of(experiment, cells, comparisons)))
+        return cls(
+            experiment, tuple(cells), comparisons, tuple(rows_of(experiment, cells, comparisons)), tuple(records)
+        )
 
     def counted(self) -> list[Record]:
         """The records that the rows rest on, oldest first."""

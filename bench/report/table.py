@@ -1,13 +1,13 @@
 """The results as text: a table for the terminal, `table.md` and `table.csv`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
 from bench.config import Experiment
 from bench.folder import ResultsFolder, write_atomically
 from bench.records import Record
-from bench.report import grids, wording
+from bench.report import grids, scaling_grid, throughput_grid, wording
 from bench.report.columns import csv_text, meanings
 from bench.report.results import Results
 from bench.report.rows import Row
@@ -45,7 +45,9 @@ def markdown(results: Results, name: str) -> str:
     """`table.md`: how to read it, accuracy, speed, verdicts, notes, where the numbers come from."""
     notes = Footnotes()
     experiment = results.experiment
-    tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))]
+    tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))] if experiment.seeds else []
+    for title, text in _asked_for(results, notes):
+        tables.append(_section(title, text))
     if experiment.timing.rounds:
         tables.append(_section("Speed and memory", markdown_table(grids.speed(results, notes))))
     columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]
@@ -65,12 +67,23 @@ def markdown(results: Results, name: str) -> str:
 def excerpt(results: Results, name: str) -> str:
     """The tables alone, with their notes and where they come from: what a document shows of an experiment."""
     notes = Footnotes()
-    tables = [markdown_table(grids.accuracy(results, notes))]
+    provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
+    if asked := [text for _, text in _asked_for(results, notes)]:
+        lines = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
+        return "\n\n".join(part for part in [*asked, lines, provenance] if part) + "\n"
+    tables = [markdown_table(grids.accuracy(results, notes))] if results.experiment.seeds else []
     if results.experiment.timing.rounds:
         tables.append(markdown_table(grids.speed(results, notes)))
     remarks = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
-    provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
     return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
+
+
+def _asked_for(results: Results, notes: Footnotes) -> Iterator[tuple[str, str]]:
+    """Title and text of what an experiment on speed asks for besides: throughput against rivals, scaling."""
+    for title, view in (("Throughput", throughput_grid), ("Scaling", scaling_grid)):
+        if view.is_asked(results):
+            lines = "\n".join(f"- {line}" for line in view.remarks(results))
+            yield title, f"{markdown_table(view.grid(results, notes))}\n\n{lines}"
 
 
 _LEGEND = (

@@ -8,7 +8,7 @@ here: listing back ends must work without it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from implementations.contract import (
     LayerConfig,
     Operator,
     Semantics,
+    TrainingProblem,
     message_passing_bytes,
 )
 
@@ -64,6 +65,8 @@ class _Mine:
     packages = ("torch",)
     # DECIDE: True if x may be sparse CSR. `features.take_sparse_features` teaches it to a library's nn.Linear.
     sparse_features = True
+    # DECIDE: the form of x in which your own users run it: the input of the track "as shipped".
+    shipped_features: Literal["dense", "sparse"] = "dense"
     # DECIDE: for each topic what the library does by itself, and what runs here. `bench parity` shows both.
     semantics: Semantics = dict.fromkeys(SEMANTIC_TOPICS, Fact(native="as the contract asks", here="the same"))
 
@@ -92,6 +95,10 @@ class _Mine:
         # DECIDE: where your layer keeps its coefficients [E, H].
         assert isinstance(layer, MyLayer)
         return layer.attend(x, prepared)[0]
+
+    def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
+        # DECIDE: a `Trainer` if your library owns forward, loss, backward and Adam at once; else leave it to autograd.
+        return None
 
 
 BACKEND: Backend = _Mine()

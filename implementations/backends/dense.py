@@ -10,14 +10,14 @@ all pairs only the mask is kept, one byte each: no N x N x H tensor ever exists,
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from implementations import epilogue
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Params, Semantics
+from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Params, Semantics, TrainingProblem
 
 # Bytes of a block's largest tensor: on a CPU a share of the last cache, elsewhere enough to be worth a launch.
 CPU_BLOCK_BYTES = 2**21
@@ -206,6 +206,7 @@ class _Dense:
     name = "dense"
     packages = ("torch",)
     sparse_features = True
+    shipped_features: Literal["dense", "sparse"] = "dense"
     semantics: Semantics = {
         "self-loops": Fact("takes the mask as given", "takes the mask as given"),
         "bias sites": Fact("as the operator defines them", "as the operator defines them"),
@@ -265,6 +266,9 @@ class _Dense:
             of_pairs.append(coefficients.flatten(1)[:, attention.positions(rows)])
         of_one_edge = torch.cat(of_pairs, dim=1) / prepared.pair_count
         return of_one_edge.t()[prepared.edge_pair]
+
+    def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
+        return None
 
 
 BACKEND: Backend = _Dense()

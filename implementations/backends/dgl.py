@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from implementations import epilogue
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics
+from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, TrainingProblem
 from implementations.features import take_sparse_features
 
 NAMES = {
@@ -46,6 +46,7 @@ class _Dgl:
     name = "dgl"
     packages = ("dgl",)
     sparse_features = True
+    shipped_features: Literal["dense", "sparse"] = "dense"
     semantics: Semantics = {
         "self-loops": Fact(
             "takes the edges as given, and refuses a node without incoming edges",
@@ -119,6 +120,9 @@ class _Dgl:
         _, coefficients = layer.conv(prepared, x, get_attention=True)
         assert isinstance(coefficients, Tensor)
         return coefficients.squeeze(-1)
+
+    def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
+        return None
 
 
 BACKEND: Backend = _Dgl()

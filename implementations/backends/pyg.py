@@ -5,12 +5,21 @@ import warnings
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, message_passing_bytes
+from implementations.contract import (
+    Backend,
+    Fact,
+    Graph,
+    LayerConfig,
+    Operator,
+    Semantics,
+    TrainingProblem,
+    message_passing_bytes,
+)
 from implementations.features import take_sparse_features
 
 NAMES = {
@@ -43,6 +52,7 @@ class _Pyg:
     name = "pyg"
     packages = ("torch-geometric",)
     sparse_features = True
+    shipped_features: Literal["dense", "sparse"] = "dense"
     semantics: Semantics = {
         "self-loops": Fact(
             "removes the graph's own and adds one to every node, in each forward (add_self_loops=True)",
@@ -110,6 +120,9 @@ class _Pyg:
         _, (_, coefficients) = layer.conv(x, prepared, return_attention_weights=True)
         assert isinstance(coefficients, Tensor)
         return coefficients
+
+    def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
+        return None
 
 
 BACKEND: Backend = _Pyg()

@@ -1,14 +1,23 @@
 """Attention over edge lists in plain PyTorch: gather, softmax per target, add up. Runs any operator."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from implementations import epilogue
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, message_passing_bytes
+from implementations.contract import (
+    Backend,
+    Fact,
+    Graph,
+    LayerConfig,
+    Operator,
+    Semantics,
+    TrainingProblem,
+    message_passing_bytes,
+)
 
 
 class SortedEdges(NamedTuple):
@@ -53,6 +62,7 @@ class _Scatter:
     name = "scatter"
     packages = ("torch",)
     sparse_features = True
+    shipped_features: Literal["dense", "sparse"] = "dense"
     semantics: Semantics = {
         "self-loops": Fact("takes the edges as given", "takes the edges as given"),
         "bias sites": Fact("as the operator defines them", "as the operator defines them"),
@@ -86,6 +96,9 @@ class _Scatter:
         assert isinstance(layer, ScatterLayer)
         coefficients, _ = layer.attend(x, prepared)
         return coefficients[prepared.restore]
+
+    def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
+        return None
 
 
 BACKEND: Backend = _Scatter()

@@ -1,0 +1,118 @@
+"""What all plots share: colours, panels, axes, legends, and how a figure becomes bytes.
+
+Colours are those of Okabe and Ito, which people with any common colour vision tell apart; every back end has a
+marker of its own as well, for print. Drawn on without matplotlib's global state.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from bench.report.results import Results
+from bench.work import CellKey
+
+INK, GRID, PAPER = "#222222", "#cccccc", "#ffffff"
+"""Exactly these, so that a page can turn them over for a dark screen."""
+
+# Fixed, so that a back end looks the same in every experiment; whoever is not named here takes what is left.
+_LOOKS = {
+    "dense": ("#0072B2", "o"),
+    "scatter": ("#E69F00", "s"),
+    "pyg": ("#009E73", "^"),
+    "dgl": ("#D55E00", "D"),
+    "fused": ("#CC79A7", "v"),
+}
+_OTHER_LOOKS = (
+    ("#56B4E9", "P"),
+    ("#7F7F7F", "X"),
+    ("#000000", "*"),
+    ("#8C6D1F", "h"),
+    ("#5D3A9B", "p"),
+    ("#B2182B", "<"),
+)
+FILLS = ("full", "none", "left", "top")  # by operator
+
+STYLE = {
+    "svg.hashsalt": "gat-bench",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 11,
+    "font.family": "DejaVu Sans",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "legend.frameon": False,
+}
+WIDTH_IN = 4.6  # narrow, so that its text is still read on a phone
+_PNG_DPI = 150
+
+
+def look(backend: str, results: Results) -> tuple[str, str]:
+    """Colour and marker of a back end."""
+    others = [name for name in results.experiment.backends if name not in _LOOKS]
+    return _LOOKS.get(backend) or _OTHER_LOOKS[others.index(backend) % len(_OTHER_LOOKS)]
+
+
+def group_of(results: Results, key: CellKey) -> str:
+    """What a mark is about beside the back end, without what is the same everywhere."""
+    experiment = results.experiment
+    named = [key.operator]
+    named += [key.dataset] * (len(experiment.datasets) > 1)
+    named += [key.device] * (len(experiment.devices) > 1)
+    return " · ".join(named)
+
+
+def stacked(heights_in: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """One panel below the other, with room for a legend above."""
+    figure = Figure(figsize=(WIDTH_IN, 0.6 + sum(heights_in)), layout="constrained")
+    grid = figure.subplots(len(heights_in), 1, squeeze=False, gridspec_kw={"height_ratios": heights_in})
+    panels: list[Axes] = [axes for (axes,) in grid]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_axisbelow(True)
+        axes.grid(visible=True, axis="x")
+    return figure, panels
+
+
+def log_scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x") -> None:
+    """A log axis with plain numbers, more of them where it spans little."""
+    low, high = min(values) / 1.5, max(values) * 1.9
+    steps = (1,) if high / low > 50 else (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 7)
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def legend(figure: Figure, results: Results, backends: Sequence[str], more: Sequence[Line2D] = ()) -> None:
+    """Above the panels: the back ends that are shown, in the file's order, and what else needs a name."""
+    marks = []
+    for backend in results.experiment.backends:
+        if backend in backends:
+            colour, marker = look(backend, results)
+            marks.append(Line2D([], [], color=colour, marker=marker, linestyle="none", label=backend))
+    handles = [*marks, *more]
+    columns = len(handles) if len(handles) <= 4 else (len(handles) + 1) // 2
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+
+
+def rendered(figure: Figure, kind: str) -> bytes:
+    """The figure's file, "svg" or "png"."""
+    target = io.BytesIO()
+    # Neither a date nor a version: the same records give the same bytes.
+    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    figure.savefig(target, format=kind, dpi=_PNG_DPI, metadata=metadata)
+    figure.set_layout_engine("none")  # laid out once, for both formats
+    return target.getvalue()

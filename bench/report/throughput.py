@@ -1,0 +1,157 @@
+"""Speed for those who choose by it: each back end against the best rival, and against what the machine allows.
+
+    ratio = geometric mean over rounds of  min over rivals of (median step time) / (own median step time)
+
+so above 1 is faster than the better rival *of the same round*; its interval is the t-interval of the logarithm.
+The floor is `bench.floor`'s, at the ceilings measured beside the rounds.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import floor
+from bench.network import layer_configs
+from bench.outcomes import Ceilings, Timed
+from bench.plugins import BACKENDS, DATASETS, OPERATORS
+from bench.report.cells import Cell, step_medians
+from bench.report.results import Results
+from bench.summary import Interval, log_ratio_of_medians, median
+from bench.verdicts import Phase
+
+AMOUNT_OF_WORK, TRAINING_STEP = "amount of work", "training step"
+"""Topics of a back end's semantics, where it does another amount of work than the others, or takes over the step."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """How many times faster than the best rival; the interval needs three rounds."""
+
+    ratio: float
+    interval: Interval | None
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Floor:
+    """How long a step must take at least on this machine, and how long it took."""
+
+    work: floor.Work
+    low_s: float
+    high_s: float
+    measured_s: float
+
+    @property
+    def multiples(self) -> tuple[float, float]:
+        """Measured over the higher and over the lower floor: the smaller number first."""
+        return self.measured_s / self.high_s, self.measured_s / self.low_s
+
+
+def against_rivals(results: Results, cell: Cell, track: str, threads: int, phase: Phase) -> Against | None:
+    """A cell against the best of the experiment's rivals in the same rounds; None where either was not timed."""
+    own = step_medians(cell.rounds.get(threads, {}), track, phase)
+    rivals = [
+        step_medians(other.rounds.get(threads, {}), track, phase)
+        for other in results.cells
+        if other.key[1:] == cell.key[1:] and other.key.backend in results.experiment.statistics.rivals
+    ]
+    best = {number: min(times) for number in own if (times := [rival[number] for rival in rivals if number in rival])}
+    if not best:
+        return None
+    shared = {number: own[number] for number in best}
+    found = log_ratio_of_medians(best, shared)
+    if found is None:
+        ratio = math.exp(statistics.mean(math.log(best[number] / shared[number]) for number in best))
+        return Against(ratio, None, len(best))
+    confidence = results.experiment.statistics.confidence
+    return Against(math.exp(found.difference), found.interval(confidence).exp(), len(best))
+
+
+def peak_of_rivals(results: Results, cell: Cell, track: str, threads: int) -> float | None:
+    """The smallest peak memory among the rivals, bytes."""
+    peaks = [
+        peak
+        for other in results.cells
+        if other.key[1:] == cell.key[1:] and other.key.backend in results.experiment.statistics.rivals
+        if (peak := peak_bytes(other, track, threads)) is not None
+    ]
+    return min(peaks, default=None)
+
+
+def peak_bytes(cell: Cell, track: str, threads: int) -> float | None:
+    """Median over rounds of a training step's peak memory."""
+    found = [timed.track(track) for timed in cell.rounds.get(threads, {}).values()]
+    peaks = [float(timing.peak_bytes) for timing in found if timing and timing.peak_bytes is not None]
+    return median(peaks) if peaks else None
+
+
+def first_step_s(cell: Cell, track: str, threads: int) -> float | None:
+    """The longest first step of any round: what is compiled or loaded once may be kept from then on."""
+    found = [timed.track(track) for timed in cell.rounds.get(threads, {}).values()]
+    return max((timing.first_step_s for timing in found if timing), default=None)
+
+
+def part(cell: Cell, threads: int) -> str:
+    """What of a training step is the back end's own: its layers, or the whole of it, or what it says itself."""
+    tracks = [timing for timed in cell.rounds.get(threads, {}).values() for timing in timed.tracks.values()]
+    if not tracks:
+        return ""
+    if not any(timing.whole_step for timing in tracks):
+        return "layers"
+    return _said(cell.key.backend, TRAINING_STEP) or "whole step"
+
+
+def other_work(backend: str) -> str:
+    """In which way a back end does another amount of work than the others, or nothing."""
+    return _said(backend, AMOUNT_OF_WORK)
+
+
+def is_one_track(results: Results, cell: Cell, track: str) -> bool:
+    """Whether a track is none of its own for any back end, as where features are dense."""
+    group = [timed for other in results.cells if other.key[1:] == cell.key[1:]
+             for rounds in other.rounds.values() for timed in rounds.values()]  # fmt: skip
+    return all(track in timed.same_as for timed in group)
+
+
+def ceilings(cells: Sequence[Cell], device: str, threads: int) -> Ceilings | None:
+    """Medians over all rounds on a device with so many threads."""
+    found = [
+        timed.ceilings
+        for cell in cells
+        if cell.key.device == device
+        for timed in cell.rounds.get(threads, {}).values()
+        if timed.ceilings
+    ]
+    if not found:
+        return None
+    return Ceilings(
+        gemm_flops_per_s=median([one.gemm_flops_per_s for one in found]),
+        copy_bytes_per_s=median([one.copy_bytes_per_s for one in found]),
+        free_bytes=int(median([one.free_bytes for one in found])),
+    )
+
+
+def floor_of(results: Results, cell: Cell, track: str, threads: int, phase: Phase) -> Floor | None:
+    """The floor under a cell's step; None without a timing, without ceilings, or in records that lack the sizes."""
+    top = ceilings(results.cells, cell.key.device, threads)
+    times = step_medians(cell.rounds.get(threads, {}), track, phase)
+    timed = next(iter(cell.rounds.get(threads, {}).values()), None)
+    if top is None or not times or timed is None or not timed.stored_features:
+        return None
+    work = _work(results, cell, timed, phase)
+    low_s, high_s = work.floor_s(top.gemm_flops_per_s, top.copy_bytes_per_s)
+    return Floor(work, low_s, high_s, median(list(times.values())))
+
+
+def _said(backend: str, topic: str) -> str:
+    fact = BACKENDS.get(backend).semantics.get(topic) if backend in BACKENDS.names() else None
+    return fact.here if fact else ""
+
+
+def _work(results: Results, cell: Cell, timed: Timed, phase: Phase) -> floor.Work:
+    classes = DATASETS.get(cell.key.dataset).info.classes
+    configs = layer_configs(results.experiment.architecture, timed.features, classes)
+    size = floor.Size(timed.nodes, timed.edges, timed.stored_features)
+    count = floor.training if phase == "train" else floor.evaluation
+    return count(OPERATORS.get(cell.key.operator), configs, size)

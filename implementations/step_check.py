@@ -1,0 +1,117 @@
+"""Is a back end's own training step the step that its layers define? Without dropout, the two must go the same way.
+
+Both start from the same weights and take `STEPS` steps: one through the back end's `whole_step`, one through its
+layers, autograd and torch's Adam. Compared are each step's loss, the logits at the end and, in float64, the parameters.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from implementations.contract import Backend, Graph, LayerConfig, Operator, TrainingProblem, load
+from implementations.features import is_sparse
+from implementations.parity import ADAM_STEPS, GRADIENT_TOLERANCE, LR, TOLERANCE, Comparison, judge
+
+WEIGHT_DECAY = 5e-4
+
+
+def compare_whole_step(
+    backend: Backend,
+    operator: Operator,
+    configs: Sequence[LayerConfig],
+    graph: Graph,
+    x: Tensor,
+    y: Tensor,
+    nodes: Tensor,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> list[Comparison]:
+    """Hold a back end's training step to its own layers; nothing is found where it has no step of its own.
+
+    Args:
+        backend: what is checked.
+        operator: of its layers.
+        configs: the network, first to last; attention dropout is taken as 0.
+        graph: on the CPU, with the self-loops that the caller wants.
+        x: [N, F] on the CPU, dense or sparse CSR; given to the back end in the form that it is shipped for.
+        y: [N] labels.
+        nodes: [n] those that are trained on.
+        dtype: in which the back end computes.
+        device: on which it computes.
+    """
+    configs = [replace(config, attention_dropout=0.0) for config in configs]
+    layers = [_layer(backend, operator, config, seed) for seed, config in enumerate(configs)]
+    problem = TrainingProblem(
+        layers=[layer.to(device, dtype) for layer in layers],
+        configs=configs,
+        feature_dropout=0.0,
+        x=_as_shipped(backend, x).to(device, dtype),
+        prepared=backend.prepare(graph.to(device), device),
+        y=y.to(device),
+        nodes=nodes.to(device),
+        lr=LR,
+        weight_decay=WEIGHT_DECAY,
+    )
+    truth = replace(problem, layers=copy.deepcopy(problem.layers))
+    trainer = backend.whole_step(operator, problem)
+    if trainer is None:
+        return []
+    losses = torch.stack([trainer.step().detach() for _ in range(ADAM_STEPS)])
+    true_losses, true_logits = _through_autograd(truth)
+    found = [
+        judge(f"losses of {ADAM_STEPS} own steps", losses, true_losses, GRADIENT_TOLERANCE[dtype]),
+        judge(f"logits after {ADAM_STEPS} own steps", trainer.logits(), true_logits, GRADIENT_TOLERANCE[dtype]),
+    ]
+    # Adam divides a gradient by its own size, so in float32 a parameter whose gradient is all rounding goes anywhere.
+    return [*found, *(_parameters(problem, truth) if dtype == torch.float64 else [])]
+
+
+def _layer(backend: Backend, operator: Operator, config: LayerConfig, seed: int) -> nn.Module:
+    layer = backend.layer(operator, config)
+    start = operator.init(config, torch.Generator().manual_seed(seed))
+    load(layer, backend.names(operator, config), start)
+    return layer
+
+
+def _as_shipped(backend: Backend, x: Tensor) -> Tensor:
+    return x.to_dense() if is_sparse(x) and backend.shipped_features == "dense" else x
+
+
+def _through_autograd(problem: TrainingProblem) -> tuple[Tensor, Tensor]:
+    """Losses of the steps and logits after them, in float64 on the CPU."""
+    parameters = [parameter for layer in problem.layers for parameter in layer.parameters()]
+    adam = torch.optim.Adam(parameters, lr=problem.lr, weight_decay=problem.weight_decay)
+    losses = []
+    for _ in range(ADAM_STEPS):
+        adam.zero_grad()
+        loss = F.cross_entropy(_forward(problem)[problem.nodes], problem.y[problem.nodes])
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        losses.append(loss.detach())
+    with torch.no_grad():
+        return torch.stack(losses).cpu().double(), _forward(problem).cpu().double()
+
+
+def _forward(problem: TrainingProblem) -> Tensor:
+    x = problem.x
+    for position, layer in enumerate(problem.layers):
+        x = layer(x, problem.prepared)
+        x = x if position == len(problem.layers) - 1 else F.elu(x)
+    return x
+
+
+def _parameters(problem: TrainingProblem, truth: TrainingProblem) -> list[Comparison]:
+    return [
+        judge(
+            f"layer {position + 1}: {name} after {ADAM_STEPS} own steps",
+            own,
+            other.detach().cpu(),
+            TOLERANCE[own.dtype],
+        )
+        for position, (layer, true_layer) in enumerate(zip(problem.layers, truth.layers, strict=True))
+        for (name, own), (_, other) in zip(layer.named_parameters(), true_layer.named_parameters(), strict=True)
+    ]
