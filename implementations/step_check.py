@@ -4,7 +4,6 @@ Both start from the same weights and take `STEPS` steps: one through the back en
 layers, autograd and torch's Adam. Compared are each step's loss, the logits at the end and, in float64, the parameters.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -44,9 +43,8 @@ def compare_whole_step(
         device: on which it computes.
     """
     configs = [replace(config, attention_dropout=0.0) for config in configs]
-    layers = [_layer(backend, operator, config, seed) for seed, config in enumerate(configs)]
     problem = TrainingProblem(
-        layers=[layer.to(device, dtype) for layer in layers],
+        layers=[layer.to(device, dtype) for layer in _layers(backend, operator, configs)],
         configs=configs,
         feature_dropout=0.0,
         x=_as_shipped(backend, x).to(device, dtype),
@@ -56,7 +54,7 @@ def compare_whole_step(
         lr=LR,
         weight_decay=WEIGHT_DECAY,
     )
-    truth = replace(problem, layers=copy.deepcopy(problem.layers))
+    truth = replace(problem, layers=[layer.to(device, dtype) for layer in _layers(backend, operator, configs)])
     trainer = backend.whole_step(operator, problem)
     if trainer is None:
         return []
@@ -70,11 +68,13 @@ def compare_whole_step(
     return [*found, *(_parameters(problem, truth) if dtype == torch.float64 else [])]
 
 
-def _layer(backend: Backend, operator: Operator, config: LayerConfig, seed: int) -> nn.Module:
-    layer = backend.layer(operator, config)
-    start = operator.init(config, torch.Generator().manual_seed(seed))
-    load(layer, backend.names(operator, config), start)
-    return layer
+def _layers(backend: Backend, operator: Operator, configs: Sequence[LayerConfig]) -> list[nn.Module]:
+    """Fresh layers with start weights that depend on their position alone."""
+    layers = [backend.layer(operator, config) for config in configs]
+    for seed, (layer, config) in enumerate(zip(layers, configs, strict=True)):
+        start = operator.init(config, torch.Generator().manual_seed(seed))
+        load(layer, backend.names(operator, config), start)
+    return layers
 
 
 def _as_shipped(backend: Backend, x: Tensor) -> Tensor:

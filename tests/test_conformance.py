@@ -16,7 +16,7 @@ from implementations.contract import Graph
 from implementations.operators import gat, gatv2
 
 CPU = torch.device("cpu")
-WITHOUT_LABML = ("dgl", "pyg")  # test_backends has their sentence
+WITHOUT_LABML = ("dgl", "pyg", "pyg_compile")  # test_backends has their sentence
 # The operator outermost: its references are computed once and shared by all back ends.
 PAIRS = [
     (operator, backend)

@@ -106,3 +106,26 @@ def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
 
 def test_durations_read_as_a_person_would_say_them():
     assert [plan.duration(seconds) for seconds in (45, 720, 12_000)] == ["45 s", "12 min", "3 h 20 min"]
+
+
+def test_fewer_rounds_are_taken_of_what_the_file_names():
+    fewer = {"dense": 2, "2 threads": 1}
+    experiment = grid(timing={"rounds": 4, "threads": [1, 2], "fewer_rounds": fewer})
+    jobs = plan.speed_jobs(experiment, plan.cells(experiment))
+    of = {(name, threads): max(job.round for job in jobs if (job.backend, job.threads) == (name, threads)) + 1
+          for name in ("pyg", "dense") for threads in (1, 2)}  # fmt: skip
+    assert of == {("pyg", 1): 4, ("pyg", 2): 1, ("dense", 1): 2, ("dense", 2): 1}
+
+
+def test_a_sweep_varies_one_setting_at_a_time_on_the_first_data_set():
+    experiment = grid(datasets=["blocks", "cora"], sweep={"architecture.heads": [4, 8, 16]}, timing={"rounds": 1})
+    jobs = plan.speed_jobs(experiment, plan.cells(experiment))
+    heads = {(job.dataset, job.architecture.heads) for job in jobs}
+    assert heads == {("blocks", 4), ("blocks", 8), ("blocks", 16), ("cora", 8)}
+    assert len(set(ids(jobs))) == len(jobs)
+
+
+def test_without_seeds_nothing_is_trained():
+    experiment = grid(seeds=[])
+    assert plan.fit_jobs(experiment, plan.cells(experiment), {}) == []
+    assert plan.speed_jobs(experiment, plan.cells(experiment))

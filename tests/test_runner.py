@@ -85,6 +85,23 @@ def test_a_grid_ends_with_parity_speed_study_and_fits_for_every_cell(small, tmp_
     assert notes.ids == [record.id for record in found]
 
 
+def test_an_experiment_without_seeds_checks_and_times_with_the_ceilings_beside(small, tmp_path):
+    timing = small.timing.model_dump() | {"rounds": 1, "ceilings": True}
+    datasets = ["powerlaw-n60-d4-f6-c3"]
+    protocol = {"row_normalise": False}
+    asked = changed(small, seeds=[], datasets=datasets, timing=timing, protocol=protocol)
+    errors, found, _ = run(asked, tmp_path)
+    outcomes = [record.outcome for record in found if isinstance(record.outcome, Timed)]
+    assert errors == 0
+    assert {type(record.outcome) for record in found} == {Checked, Timed}
+    assert {outcome.stored_features for outcome in outcomes} == {60 * 6}
+    # Dense features leave one input: the second track is the first.
+    assert [(list(outcome.tracks), outcome.same_as) for outcome in outcomes] == [
+        (["as_shipped"], {"same_input": "as_shipped"})
+    ] * 2
+    assert all(outcome.ceilings.gemm_flops_per_s > 0 for outcome in outcomes)
+
+
 def test_a_second_run_repeats_nothing(small, tmp_path):
     _, first, _ = run(small, tmp_path)
     errors, second, notes = run(small, tmp_path)

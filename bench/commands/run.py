@@ -85,9 +85,10 @@ def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.
 
 
 def _overview(experiment: Experiment) -> str:
+    trained = f"{len(experiment.seeds)} seeds" if experiment.seeds else "speed alone"
     counts = Counter(cell.dataset for cell in plan.cells(experiment))
     return f"{counts.total()} cells ({', '.join(experiment.backends)} × {', '.join(experiment.operators)} on " + (
-        f"{', '.join(experiment.datasets)}), {len(experiment.seeds)} seeds"
+        f"{', '.join(experiment.datasets)}), {trained}"
     )
 
 

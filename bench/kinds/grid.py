@@ -105,6 +105,8 @@ def _problems(part: Part, experiment: Experiment) -> Iterator[str]:
     yield from experiment_file.problems(experiment)
     if part.vary and len(experiment.datasets) > 1:
         yield f"vary: its values are the columns, so there is room for one data set, not {len(experiment.datasets)}"
+    if len(experiment.devices) > 1:
+        yield f"experiment.devices: a row is about one device, not {len(experiment.devices)}"
     if strangers := set(part.published) - set(experiment.operators):
         yield f"published: {', '.join(sorted(strangers))} is not among the operators"
     if min(experiment.tuning.seeds, default=FINAL_SEEDS.stop) < FINAL_SEEDS.stop:

@@ -53,18 +53,19 @@ def _is_asked(experiment: Experiment, job: Job, tuned: dict[str, Setting] | None
         return False
     match job:
         case SpeedJob():
-            return _is_timing(experiment, job)
+            return job.architecture == experiment.architecture and is_timed_as_asked(experiment, job)
         case FitJob():
             return _is_fit(experiment, job, tuned)
         case TuneJob():
             return False  # belongs to many cells; see `study`
 
 
-def _is_timing(experiment: Experiment, job: SpeedJob) -> bool:
+def is_timed_as_asked(experiment: Experiment, job: SpeedJob) -> bool:
+    """Whether a round was measured as the experiment has it, whatever the architecture."""
     measured = job.timing.model_dump(include=_MEASURED) == experiment.timing.model_dump(include=_MEASURED)
     asked = experiment.training
-    same = (job.architecture, job.training.lr, job.training.weight_decay) == (
-        experiment.architecture, asked.lr, asked.weight_decay,
+    same = (job.protocol, job.training.lr, job.training.weight_decay) == (
+        experiment.protocol, asked.lr, asked.weight_decay,
     )  # fmt: skip
     return measured and same and job.threads in experiment.timing.threads
 

@@ -14,7 +14,7 @@ from bench.report.aspects import Accuracy, State, Timing
 from bench.report.cells import Cell, gather, step_medians
 from bench.report.comparisons import Comparisons, compare, timed_phases
 from bench.summary import Interval
-from bench.verdicts import AccuracyVerdict, TimedPhase, TimeVerdict
+from bench.verdicts import AccuracyVerdict, Phase, TimedPhase, TimeVerdict
 from bench.work import CellKey
 
 MIB = 2**20
@@ -155,13 +155,20 @@ def _speed(
         (other.key.backend for other in group if step_medians(other.rounds.get(threads, {}), track, "train")),
         "",
     )
+    same = next((timed.same_as[track] for timed in cell.rounds.get(threads, {}).values() if track in timed.same_as), "")
+
+    def verdict(phase: Phase) -> TimeVerdict | None:
+        """Of the track itself, or where it has no measurement of its own, of the one that it shares."""
+        found = [comparisons.time_of(cell.key, baseline, TimedPhase(name, threads, phase)) for name in (track, same)]
+        return found[0] or found[1]
+
     return Speed(
         track=track,
         threads=threads,
         state=aspects.speed_state(experiment, cell, track, threads),
         timing=aspects.timing(experiment, cell, track, threads),
-        verdict=comparisons.time_of(cell.key, baseline, TimedPhase(track, threads, "train")),
-        evaluate_verdict=comparisons.time_of(cell.key, baseline, TimedPhase(track, threads, "evaluate")),
+        verdict=verdict("train"),
+        evaluate_verdict=verdict("evaluate"),
     )
 
 

@@ -17,6 +17,7 @@ from bench.outcomes import Timed
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import latest
 from bench.report import throughput
+from bench.report.asked import is_timed_as_asked
 from bench.report.results import Results
 from bench.summary import FEWEST, Slope, median, power_law
 from bench.task import DatasetInfo
@@ -124,8 +125,8 @@ def _times(results: Results) -> dict[tuple[str, str, str, Architecture], float]:
             isinstance(job, SpeedJob)
             and isinstance(outcome, Timed)
             and job.key in able
-            and (job.protocol, job.device, job.threads, job.replica)
-            == (experiment.protocol, experiment.devices[0], experiment.timing.threads[0], 0)
+            and is_timed_as_asked(experiment, job)
+            and (job.device, job.threads, job.replica) == (experiment.devices[0], experiment.timing.threads[0], 0)
             and (timing := outcome.track(TRACK))
         ):
             found[job.key, job.architecture].append(median(timing.train.seconds))

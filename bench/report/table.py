@@ -1,6 +1,6 @@
 """The results as text: a table for the terminal, `table.md` and `table.csv`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
@@ -31,13 +31,15 @@ def terminal(experiment: Experiment, records: Sequence[Record]) -> str:
     notes = Footnotes()
     tables = [
         f"{dataset} · {device} · {threads} thread{'s' if threads > 1 else ''}\n"
-        + _plain([row for row in results.rows if row.key[2:] == (dataset, device)], threads, notes)
+        + _plain(results, [row for row in results.rows if row.key[2:] == (dataset, device)], threads, notes)
         for dataset in experiment.datasets
         for device in experiment.devices
         for threads in experiment.timing.threads
     ]
+    asked = [_terminal(grid) for grid in _asked_for(results, notes)]
     remarks = "\n".join([*notes.lines(), *wording.warnings(results)])
-    parts = [experiment.title, *tables, _LEGEND, remarks, wording.provenance(results)]
+    legend = _LEGEND if experiment.seeds else _LEGEND_OF_SPEED
+    parts = [experiment.title, *tables, legend, *asked, remarks, wording.provenance(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -46,8 +48,8 @@ def markdown(results: Results, name: str) -> str:
     notes = Footnotes()
     experiment = results.experiment
     tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))] if experiment.seeds else []
-    for title, text in _asked_for(results, notes):
-        tables.append(_section(title, text))
+    if asked := [markdown_table(grid) for grid in _asked_for(results, notes)]:
+        tables.append(_section("Throughput", "\n\n".join([*asked, *(f"- {line}" for line in _remarks(results))])))
     if experiment.timing.rounds:
         tables.append(_section("Speed and memory", markdown_table(grids.speed(results, notes))))
     columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]
@@ -68,9 +70,9 @@ def excerpt(results: Results, name: str) -> str:
     """The tables alone, with their notes and where they come from: what a document shows of an experiment."""
     notes = Footnotes()
     provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
-    if asked := [text for _, text in _asked_for(results, notes)]:
-        lines = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
-        return "\n\n".join(part for part in [*asked, lines, provenance] if part) + "\n"
+    if asked := [markdown_table(grid) for grid in _asked_for(results, notes)]:
+        said = [*notes.lines(), *_remarks(results), *wording.warnings(results)]
+        return "\n\n".join([*asked, "\n".join(f"- {line}" for line in said), provenance]) + "\n"
     tables = [markdown_table(grids.accuracy(results, notes))] if results.experiment.seeds else []
     if results.experiment.timing.rounds:
         tables.append(markdown_table(grids.speed(results, notes)))
@@ -78,32 +80,37 @@ def excerpt(results: Results, name: str) -> str:
     return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
 
 
-def _asked_for(results: Results, notes: Footnotes) -> Iterator[tuple[str, str]]:
-    """Title and text of what an experiment on speed asks for besides: throughput against rivals, scaling."""
-    for title, view in (("Throughput", throughput_grid), ("Scaling", scaling_grid)):
-        if view.is_asked(results):
-            lines = "\n".join(f"- {line}" for line in view.remarks(results))
-            yield title, f"{markdown_table(view.grid(results, notes))}\n\n{lines}"
+def _asked_for(results: Results, notes: Footnotes) -> list[grids.Grid]:
+    """What an experiment on speed asks for besides: throughput against rivals, growth with the problem."""
+    return [view.grid(results, notes) for view in (throughput_grid, scaling_grid) if view.is_asked(results)]
 
 
+def _remarks(results: Results) -> list[str]:
+    return [
+        line for view in (throughput_grid, scaling_grid) if view.is_asked(results) for line in view.remarks(results)
+    ]
+
+
+_LEGEND_OF_SPEED = (
+    "Step: median over rounds [interval] of one training step. Below it, the verdict against the baseline.\n"
+    "Never compare times of the two tracks."
+)
 _LEGEND = (
     "Accuracy: mean ± std over seeds [bootstrap interval of the mean]. Step: median over rounds [interval] of one "
     "training step.\nBelow each, the verdict against the baseline. Never compare times of the two tracks."
 )
 
 
-def _plain(rows: Sequence[Row], threads: int, notes: Footnotes) -> str:
+def _plain(results: Results, rows: Sequence[Row], threads: int, notes: Footnotes) -> str:
+    trains = bool(results.experiment.seeds)
     speeds = {row.key: [speed for speed in row.speeds if speed.threads == threads] for row in rows}
     tracks = [speed.track for speed in speeds[rows[0].key]]
-    headers = ["", "parity", "accuracy, %", *(f"step ms,\n{TRACKS[track]}" for track in tracks)]
+    headers = ["", "parity", *(["accuracy, %"] * trains), *(f"step ms,\n{TRACKS[track]}" for track in tracks)]
     lines = [
         [
             f"{row.key.operator} · {row.key.backend}",
             wording.parity(row.parity, notes),
-            _two_lines(
-                wording.accuracy(row.accuracy, row.accuracy_state, notes),
-                wording.against(row.accuracy_verdict, bool(row.accuracy)),
-            ),
+            *([_accuracy(row, notes)] if trains else []),
             *(
                 _two_lines(wording.step(speed, notes), wording.against(speed.verdict, bool(speed.timing)))
                 for speed in speeds[row.key]
@@ -114,6 +121,15 @@ def _plain(rows: Sequence[Row], threads: int, notes: Footnotes) -> str:
     ]
     headers += [f"MiB, {TRACKS[track]}".replace(" ", "\n", 2).replace("\n", " ", 1) for track in tracks]
     return tabulate(lines, headers, tablefmt="simple", disable_numparse=True)
+
+
+def _accuracy(row: Row, notes: Footnotes) -> str:
+    found = wording.accuracy(row.accuracy, row.accuracy_state, notes)
+    return _two_lines(found, wording.against(row.accuracy_verdict, bool(row.accuracy)))
+
+
+def _terminal(grid: grids.Grid) -> str:
+    return f"{grid.caption}\n{tabulate(grid.lines, grid.headers, tablefmt='simple', disable_numparse=True)}"
 
 
 def _two_lines(number: str, verdict: str) -> str:

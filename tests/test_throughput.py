@@ -1,0 +1,210 @@
+"""Times against the best rival of the same round and against the machine's floor, and how a step grows."""
+
+from typing import Any
+
+import pytest
+import record_builders as build
+
+from bench.config import Architecture, Experiment, Timing
+from bench.outcomes import Ceilings, Timed
+from bench.plugins import BACKENDS
+from bench.records import Record
+from bench.report import comparisons, curves, html, scaling, scaling_grid, table, throughput, throughput_grid
+from bench.report.results import Results
+from bench.report.wording import Footnotes
+from bench.settings import varied
+from bench.work import CellKey, SpeedJob
+from implementations.contract import Fact
+
+TOP = Ceilings(gemm_flops_per_s=30e9, copy_bytes_per_s=10e9, free_bytes=2**33)
+SIZES = {"features": 1433, "stored_features": 49216, "ceilings": TOP}
+
+
+def asked(**changes: Any) -> Experiment:
+    timing = Timing(rounds=3, ceilings=True)
+    basics = {"backends": ("pyg", "dgl", "scatter"), "operators": ("gat",), "seeds": (), "timing": timing}
+    return build.experiment(statistics={"rivals": ("pyg", "dgl")}, **(basics | changes))
+
+
+def timed(backend: str, seconds: list[float], dataset: str = "cora", **changes: Any) -> list[Record]:
+    """One record for each round; `changes` are of the outcome."""
+    cell = build.key(backend, dataset=dataset)
+    tracks = [{"as_shipped": value, "same_input": value / 2} for value in seconds]
+    return [_changed(build.speed(cell, number, of_round), **changes) for number, of_round in enumerate(tracks)]
+
+
+def _changed(record: Record, **changes: Any) -> Record:
+    return record.model_copy(update={"outcome": record.outcome.model_copy(update=SIZES | changes)})
+
+
+def passed(experiment: Experiment) -> list[Record]:
+    return [
+        build.parity(CellKey(backend, operator, dataset, "cpu"))
+        for dataset in experiment.datasets
+        for operator in experiment.operators
+        for backend in experiment.backends
+    ]
+
+
+def results(records: list[Record], **changes: Any) -> Results:
+    experiment = asked(**changes)
+    return Results.of(experiment, [*passed(experiment), *records])
+
+
+def cell_of(found: Results, backend: str) -> Any:
+    return next(cell for cell in found.cells if cell.key.backend == backend)
+
+
+RECORDS = [*timed("pyg", [0.10, 0.30, 0.20]), *timed("dgl", [0.20, 0.15, 0.20]), *timed("scatter", [0.01, 0.01, 0.02])]
+
+
+def test_a_ratio_is_against_the_better_rival_of_the_same_round():
+    found = results(RECORDS)
+    against = throughput.against_rivals(found, cell_of(found, "scatter"), "as_shipped", 1, "train")
+    assert against.ratio == pytest.approx((10 * 15 * 10) ** (1 / 3))
+    assert against.interval.low < against.ratio < against.interval.high
+    assert against.rounds == 3
+
+
+def test_two_rounds_give_a_ratio_without_an_interval():
+    found = results([record for record in RECORDS if record.job.round < 2])
+    against = throughput.against_rivals(found, cell_of(found, "scatter"), "same_input", 1, "evaluate")
+    assert against.ratio == pytest.approx((10 * 15) ** 0.5)
+    assert against.interval is None
+
+
+def test_without_a_timed_rival_there_is_no_ratio():
+    found = results(timed("scatter", [0.01, 0.01, 0.02]))
+    assert throughput.against_rivals(found, cell_of(found, "scatter"), "as_shipped", 1, "train") is None
+
+
+def test_a_multiple_of_the_floor_is_the_measured_time_over_it():
+    found = results(RECORDS)
+    floor = throughput.floor_of(found, cell_of(found, "scatter"), "as_shipped", 1, "train")
+    assert floor.measured_s == pytest.approx(0.01)
+    assert floor.multiples == pytest.approx((0.01 / floor.high_s, 0.01 / floor.low_s))
+    assert 0 < floor.low_s <= floor.high_s
+
+
+@pytest.mark.parametrize("absent", [{"ceilings": None}, {"stored_features": 0}])
+def test_records_that_lack_what_a_floor_needs_have_none(absent):
+    found = results(timed("scatter", [0.01, 0.01, 0.02], **absent))
+    assert throughput.floor_of(found, cell_of(found, "scatter"), "as_shipped", 1, "train") is None
+
+
+def test_the_table_says_what_a_back_end_computes_and_where_it_does_another_amount_of_work(monkeypatch):
+    fact = Fact("all nodes", "only what the training nodes can see")
+    monkeypatch.setitem(BACKENDS.get("scatter").semantics, throughput.AMOUNT_OF_WORK, fact)
+    own = [record.model_copy(update={"outcome": _with_own_step(record.outcome)}) for record in RECORDS[-3:]]
+    notes = Footnotes()
+    grid = throughput_grid.grid(results([*RECORDS[:-3], *own]), notes)
+    parts = {line[1]: line[grid.headers.index("computes")] for line in grid.lines}
+    assert parts == {"pyg": "layers", "dgl": "layers", "scatter [1]": "whole step"}
+    assert notes.lines() == ["[1] scatter does a different amount of work: only what the training nodes can see"]
+
+
+def _with_own_step(outcome: Timed) -> Timed:
+    tracks = {name: track.model_copy(update={"whole_step": True}) for name, track in outcome.tracks.items()}
+    return outcome.model_copy(update={"tracks": tracks})
+
+
+def test_the_first_step_is_the_longest_of_any_round():
+    found = results(RECORDS)
+    assert throughput.first_step_s(cell_of(found, "pyg"), "as_shipped", 1) == pytest.approx(0.9)
+
+
+ONE = {"same_as": {"same_input": "as_shipped"}}
+
+
+def test_a_track_with_the_very_same_input_shows_the_one_measurement_against_the_rivals_of_its_own():
+    found = results([*RECORDS[:-3], *timed("scatter", [0.01, 0.01, 0.01], **ONE)])
+    of_track = {track: throughput.against_rivals(found, cell_of(found, "scatter"), track, 1, "train").ratio
+                for track in ("as_shipped", "same_input")}  # fmt: skip
+    assert of_track["as_shipped"] == pytest.approx(2 * of_track["same_input"])
+
+
+def test_where_no_track_is_its_own_the_table_says_so_and_compares_once():
+    records = [record for backend in ("pyg", "dgl", "scatter") for record in timed(backend, [0.1, 0.2, 0.3], **ONE)]
+    found = results(records)
+    notes = Footnotes()
+    grid = throughput_grid.grid(found, notes)
+    column = grid.headers.index("same input: training step")
+    assert {line[column] for line in grid.lines} == {"as shipped [1]"}
+    assert "measured once" in notes.lines()[0]
+    assert {verdict.timed.track for verdict in found.comparisons.time} == {"as_shipped"}
+    assert comparisons.timed_phases(found.experiment)
+
+
+def test_an_experiment_on_speed_alone_shows_parity_but_no_accuracy():
+    found = results(RECORDS)
+    text = table.markdown(found, "throughput")
+    assert "Test accuracy ·" not in text
+    assert "## Throughput" in text
+    assert "GFLOP/s" in text
+    assert {row.status for row in found.rows} == {"done"}
+    page = html.render("throughput", found, {}, None)
+    assert "in the same rounds" in page
+
+
+def test_what_a_document_shows_of_it_is_the_table_of_throughput():
+    text = table.excerpt(results(RECORDS), "throughput")
+    assert text.startswith("Time in ms, and how many times faster than the better of pyg and dgl")
+    assert "Test accuracy" not in text
+
+
+def test_there_is_a_roofline_where_ceilings_were_measured():
+    assert curves.roofline(results(RECORDS)) is not None
+    assert curves.roofline(results(timed("pyg", [0.1, 0.1, 0.1], ceilings=None))) is None
+
+
+GROWING = {f"powerlaw-n{nodes}-d10": nodes for nodes in (1000, 2000, 4000)}
+
+
+def growing() -> Results:
+    """Time ~ nodes^1.5, and ~ heads^0.5."""
+    timing = Timing(rounds=1)
+    sweep = {"architecture.heads": (2, 4)}
+    changes: dict[str, Any] = {"datasets": tuple(GROWING), "timing": timing, "sweep": sweep, "backends": ("pyg", "dgl")}
+    records = [
+        record for name, nodes in GROWING.items() for record in timed("pyg", [(nodes / 1000) ** 1.5], dataset=name)
+    ]
+    for (_, heads), architecture in varied(asked(**changes)).items():
+        records.append(_of_architecture(records[0], architecture, (int(heads) / 8) ** 0.5))
+    return results(records, **changes)
+
+
+def _of_architecture(record: Record, architecture: Architecture, seconds: float) -> Record:
+    assert isinstance(record.job, SpeedJob)
+    (made,) = timed("pyg", [seconds], dataset=record.job.dataset)
+    job = record.job.model_copy(update={"architecture": architecture})
+    return made.model_copy(update={"job": job, "id": job.id})
+
+
+def test_slopes_are_the_exponents_of_growth():
+    slopes = {series.variable: series.slope(0.95) for series in scaling.series(growing())}
+    assert {name: round(slope.value, 6) for name, slope in slopes.items()} == {
+        "nodes": 1.5,
+        "architecture.heads": 0.5,
+    }
+    assert slopes["nodes"].points == 3
+    assert slopes["nodes"].interval.low == pytest.approx(1.5)
+
+
+def test_variations_of_the_sweep_are_no_rounds_of_the_cell():
+    found = growing()
+    assert [len(cell.rounds.get(1, {})) for cell in found.cells if cell.key.backend == "pyg"] == [1, 1, 1]
+
+
+def test_memory_ends_where_the_prediction_passes_what_was_free():
+    found = growing()
+    nodes, free_bytes = scaling.memory_end(found, "gat", "pyg")
+    assert free_bytes == TOP.free_bytes
+    assert 10_000 < nodes < 10_000_000
+
+
+def test_the_table_of_scaling_has_a_line_for_each_back_end():
+    found = growing()
+    grid = scaling_grid.grid(found, Footnotes())
+    assert [line[1] for line in grid.lines] == ["pyg", "dgl"]
+    assert grid.lines[0][2].startswith("1.50 [")
+    assert curves.scaling(found) is not None
