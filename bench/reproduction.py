@@ -126,6 +126,8 @@ def further_seeds(published: Published, values: Sequence[float], rule: Rule) -> 
     More than `MOST_FURTHER` are reported as that many.
     """
     m = len(values)
+    if rule.exact:
+        return 0
     if m < rule.least:
         return rule.least - m
     allowed = limit(published, rule)

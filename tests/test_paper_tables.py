@@ -211,6 +211,14 @@ def test_a_given_number_of_seeds_is_run_for_every_row(told, tmp_path, ask, expec
     assert set(kind.seeds.values()) == {expected}
 
 
+def test_what_is_counted_is_counted_once(told, tmp_path):
+    kind = told({("gat", "a"): [80.0] * 12})
+    run = reproduction_of(told_table(rule={"exact": True}), tmp_path)
+    run.run()
+    assert set(kind.seeds.values()) == {1}
+    assert run.remarks() == []
+
+
 def test_one_row_can_be_run_alone(told, tmp_path):
     kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})
     reproduction_of(told_table(), tmp_path, only="ours/gat/a/slow").run()
