@@ -32,7 +32,9 @@ help: ## print the targets
 
 setup: $(READY) ## build .venv (every other target does so too)
 
-$(READY): pyproject.toml constraints.txt
+KERNELS := $(wildcard implementations/backends/_fused/*.cpp implementations/backends/_fused/*.h)
+
+$(READY): pyproject.toml constraints.txt setup.py $(KERNELS)
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 with venv was found; install it, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	@echo 'Setting up .venv; this takes some minutes, once.'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -99,4 +101,4 @@ lock: setup ## write constraints.txt from what is installed
 	@mv constraints.new constraints.txt
 
 clean: ## remove .venv and caches; results stay
-	@rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) *.egg-info build implementations/backends/_fused/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
