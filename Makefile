@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench perf tables table test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,9 @@ help: ## print the targets
 
 setup: $(READY) ## build .venv (every other target does so too)
 
-$(READY): pyproject.toml constraints.txt
+KERNELS := $(wildcard implementations/backends/_fused/*.cpp implementations/backends/_fused/*.h)
+
+$(READY): pyproject.toml constraints.txt setup.py $(KERNELS)
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 with venv was found; install it, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	@echo 'Setting up .venv; this takes some minutes, once.'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -100,4 +102,4 @@ lock: setup ## write constraints.txt from what is installed
 	@mv constraints.new constraints.txt
 
 clean: ## remove .venv and caches; results stay
-	@rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) *.egg-info build implementations/backends/_fused/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,6 +23,9 @@ MEASURING = (
 )  # fmt: skip
 SOURCES = {".py", ".cpp", ".h"}
 
+LOOKUP = ("lookup.py", "lookup_data.py", "lookup_model.py", "attention_facts.py", "seeds.py")
+ATTENTION = ("attention_study.py", "attention_facts.py")
+
 
 @cache
 def basis(backend: str | None, dataset: str) -> str:
@@ -36,9 +39,21 @@ def basis(backend: str | None, dataset: str) -> str:
             "contract": CONTRACT_VERSION,
             "dataset": DATASETS.get(dataset).info.digest,
             "versions": versions(packages),
-            "code": _code_digest(),
+            "code": _code_digest(MEASURING),
         }
     )
+
+
+@cache
+def lookup_basis() -> str:
+    """As `basis`, for DictionaryLookup: generated data, and neither a back end nor the loop of the fits."""
+    return digest({"contract": CONTRACT_VERSION, "versions": versions(("torch",)), "code": _code_digest(LOOKUP)})
+
+
+@cache
+def attention_basis(backend: str, dataset: str) -> str:
+    """As `basis`, and the code that examines attention."""
+    return digest([basis(backend, dataset), _code_digest(ATTENTION)])
 
 
 @cache
@@ -49,16 +64,16 @@ def speed_basis(backend: str, dataset: str) -> str:
 
 
 @cache
-def _code_digest() -> str:
+def _code_digest(modules: tuple[str, ...]) -> str:
     digest_ = hashlib.sha256()
-    for path in sorted(_files()):
+    for path in sorted(_files(modules)):
         digest_.update(str(path.relative_to(ROOT)).encode())
         digest_.update(path.read_bytes())
     return digest_.hexdigest()
 
 
-def _files() -> list[Path]:
-    bench = [ROOT / "bench" / name for name in MEASURING]
+def _files(modules: tuple[str, ...]) -> list[Path]:
+    bench = [ROOT / "bench" / name for name in modules]
     folders = [ROOT / "implementations", *(path for path in bench if path.is_dir())]
     files = [path for path in bench if path.is_file()]
     for folder in folders:

@@ -8,7 +8,7 @@ from bench import plan
 from bench.config import Experiment
 from bench.plugins import DATASETS
 from bench.records import Record
-from bench.work import FitJob, Job, ParityJob, SpeedJob, TuneJob
+from bench.work import FitJob, GridJob, Job, ParityJob, SpeedJob, TuneJob
 
 # Seconds per edge, head and channel of a training epoch on one current CPU core, and per node pair where a
 # back end looks at all pairs. Good to a factor of three; replaced by measurement at the first job.
@@ -30,7 +30,7 @@ class Estimates:
         for key in _keys(record.job):
             self._seen.setdefault(key, []).append(record.seconds)
 
-    def job_s(self, job: Job) -> float:
+    def job_s(self, job: GridJob) -> float:
         """Expected seconds of one job."""
         for key in _keys(job):
             if key in self._seen:
@@ -41,7 +41,7 @@ class Estimates:
         """Whether anything was recorded yet."""
         return bool(self._seen)
 
-    def _guess_s(self, job: Job) -> float:
+    def _guess_s(self, job: GridJob) -> float:
         info = DATASETS.get(job.dataset).info
         width = job.architecture.heads * job.architecture.hidden
         epoch_s = (info.nodes + info.edges) * width * PER_MESSAGE_S
@@ -70,7 +70,7 @@ def _keys(job: Job) -> list[tuple[str, ...]]:
 class Forecast:
     """Every job that the experiment is expected to come to, before the later ones are known exactly."""
 
-    phases: dict[str, Sequence[Job]]
+    phases: dict[str, Sequence[GridJob]]
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Forecast":

@@ -1,5 +1,6 @@
 """A results folder: `results/<experiment>/`, and who may write to it."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from bench import records
 from bench.config import Experiment
 from bench.errors import UserError
+from bench.study_config import SCHEMAS, AttentionStudy, LookupStudy, Study
 
 SNAPSHOT = "experiment.json"
 
@@ -38,15 +39,27 @@ class ResultsFolder:
         Raises:
             UserError: nothing was run here, or the snapshot cannot be read.
         """
+        asked = self.asked()
+        if isinstance(asked, Experiment):
+            return asked
+        raise UserError(f"{self.path}: holds a study of kind {asked.kind!r}, which has no grid of cells")
+
+    def asked(self) -> Experiment | Study:
+        """As `experiment`, or a study.
+
+        Raises:
+            UserError: nothing was run here, or the snapshot cannot be read.
+        """
         path = self.path / SNAPSHOT
         try:
-            return Experiment.model_validate_json(path.read_text())
+            text = path.read_text()
+            return _schema(text).model_validate_json(text)
         except FileNotFoundError:
             raise UserError(f"{self.path}: nothing was run here; `bench run {self.name}` does") from None
-        except (OSError, ValidationError) as problem:
+        except (OSError, ValueError, KeyError) as problem:
             raise UserError(f"{path}: cannot be read ({problem}); run the experiment again") from None
 
-    def write_experiment(self, experiment: Experiment) -> None:
+    def write_experiment(self, experiment: Experiment | Study) -> None:
         """Keep what is asked beside what comes out, so that views can be rebuilt without the file."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / SNAPSHOT, experiment.model_dump_json(indent=1) + "\n")
@@ -90,6 +103,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _schema(text: str) -> type[Experiment] | type[LookupStudy] | type[AttentionStudy]:
+    kind = json.loads(text).get("kind")
+    return Experiment if kind is None else SCHEMAS[kind]
 
 
 def _read(path: Path) -> str:

@@ -8,16 +8,16 @@ from functools import lru_cache
 
 import torch
 
-from bench import ceilings, network, parity, seeds, timing, train
+from bench import attention_study, ceilings, lookup, network, parity, seeds, timing, train
 from bench.config import Architecture, Protocol, Setting, Training
 from bench.device import Device
 from bench.noise import with_noise
-from bench.outcomes import Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
+from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
 from bench.settings import apply, current
 from bench.task import DataUnavailable, NodeData, NodeTask, Split, accuracy, row_normalised
 from bench.train import Inputs
-from bench.work import FitJob, Job, ParityJob, SpeedJob, TuneJob
+from bench.work import AttentionJob, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, LayerConfig, Operator, Trainer
 from implementations.features import is_sparse
 
@@ -48,6 +48,8 @@ class TooLarge(Exception):
 def run_job(job: Job, place: Place, progress: Progress = lambda text: None) -> Outcome:
     """Run one job to its outcome. Whatever goes wrong in it is an outcome too."""
     try:
+        if isinstance(job, LookupJob):  # has neither a data set nor a back end
+            return lookup.fit(job, _enter(job, place), progress)
         return _run(_Bench.of(job, place), job, place, progress)
     except (Unsupported, DataUnavailable) as reason:
         return NotDone(status="unsupported", reason=str(reason))
@@ -62,6 +64,16 @@ def run_job(job: Job, place: Place, progress: Progress = lambda text: None) -> O
         return NotDone(status="error", reason=reason_line, detail=traceback.format_exc())
 
 
+def _enter(job: Job, place: Place) -> torch.device:
+    device = DEVICES.get(job.device)
+    if reason := device.unavailable():
+        raise Unsupported(reason)
+    return device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+
+
+GraphJob = ParityJob | SpeedJob | TuneJob | FitJob | AttentionJob
+
+
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """A job's plug-ins, resolved, and the device taken."""
@@ -74,11 +86,8 @@ class _Bench:
     classes: int
 
     @classmethod
-    def of(cls, job: Job, place: Place) -> "_Bench":
-        device = DEVICES.get(job.device)
-        if reason := device.unavailable():
-            raise Unsupported(reason)
-        torch_device = device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+    def of(cls, job: GraphJob, place: Place) -> "_Bench":
+        device, torch_device = DEVICES.get(job.device), _enter(job, place)
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
         dataset = DATASETS.get(job.dataset)
         bench = cls(
@@ -131,7 +140,7 @@ class _Bench:
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
 
 
-def _run(bench: _Bench, job: Job, place: Place, progress: Progress) -> Outcome:
+def _run(bench: _Bench, job: GraphJob, place: Place, progress: Progress) -> Outcome:
     match job:
         case ParityJob():
             return _parity(bench, job)
@@ -141,6 +150,8 @@ def _run(bench: _Bench, job: Job, place: Place, progress: Progress) -> Outcome:
             return _tune(bench, job, place, progress)
         case FitJob():
             return fit(bench, job, progress)
+        case AttentionJob():
+            return _attention(bench, job, progress)
 
 
 def _parity(bench: _Bench, job: ParityJob) -> Checked:
@@ -262,15 +273,31 @@ def _tune(bench: _Bench, job: TuneJob, place: Place, progress: Progress) -> Tune
     return tuning.tune(job, defaults, place.storage_url, evaluate, on_trial)
 
 
-def fit(bench: _Bench, job: FitJob, progress: Progress) -> Fitted:
-    """Train with one seed, then read the test nodes: here and nowhere else."""
+def fit(bench: _Bench, job: FitJob | AttentionJob, progress: Progress) -> Fitted:
+    """Train with one seed, then read the test nodes."""
+    return _trained(bench, job, progress)[1]
+
+
+def _attention(bench: _Bench, job: AttentionJob, progress: Progress) -> Attended:
+    model, fitted = _trained(bench, job, progress)
+    task = _task(job.dataset, job.protocol, job.seed)
+    inputs = bench.inputs(task, job.protocol.features)
+    configs = bench.configs(job.architecture)
+    attention = attention_study.examine(
+        bench.backend, bench.operator, configs, model, inputs, task.graph, job.min_degree
+    )
+    return Attended(fitted=fitted, attention=attention)
+
+
+def _trained(bench: _Bench, job: FitJob | AttentionJob, progress: Progress) -> tuple[network.Network, Fitted]:
+    """The model as it was at its best epoch; the test nodes are read here and nowhere else."""
     task = _task(job.dataset, job.protocol, job.seed)
     inputs = bench.inputs(task, job.protocol.features)
     model, trainer, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
     model.load_state_dict(fitted.state)
     test = accuracy(trainer.logits(), inputs.y, task.held_out.to(bench.torch_device))
     curves = {name: tuple(map(_digits, values)) for name, values in vars(fitted.curves).items()}
-    return Fitted(
+    return model, Fitted(
         seed=job.seed,
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
@@ -283,7 +310,7 @@ def fit(bench: _Bench, job: FitJob, progress: Progress) -> Fitted:
 
 def _train(
     bench: _Bench,
-    job: TuneJob | FitJob,
+    job: TuneJob | FitJob | AttentionJob,
     architecture: Architecture,
     training: Training,
     seed: int,

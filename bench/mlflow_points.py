@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
-from bench.outcomes import Checked, Fitted, NotDone, Outcome, Samples, Timed, Trial, Tuned
+from bench.outcomes import Attended, Checked, Fitted, LookedUp, NotDone, Outcome, Samples, Timed, Trial, Tuned
 
 
 class Point(NamedTuple):
@@ -74,6 +74,20 @@ def _numbers(outcome: Outcome) -> dict[str, float]:
                 "trials": len(outcome.trials),
                 "trials_complete": sum(trial.state == "complete" for trial in outcome.trials),
             }
+        case LookedUp():
+            return {
+                "accuracy_test_pct": outcome.test * 100,
+                "accuracy_train_pct": outcome.train * 100,
+                "best_step": outcome.best_step,
+                "steps": outcome.steps,
+                "parameters": outcome.parameters,
+            }
+        case Attended():
+            return _numbers(outcome.fitted) | {
+                f"layer{head.layer}/head{head.head}/{name}": value
+                for head in outcome.attention.heads
+                for name, value in (("kendall_tau", head.tau), ("entropy_share_of_uniform", head.entropy))
+            }
     assert_never(outcome)
 
 
@@ -87,7 +101,9 @@ def _track_numbers(outcome: Timed) -> dict[str, float]:
 
 
 def _series(outcome: Outcome) -> dict[str, list[float]]:
-    if isinstance(outcome, Fitted):
+    if isinstance(outcome, Attended):
+        return _series(outcome.fitted)
+    if isinstance(outcome, Fitted | LookedUp):
         return dict(_curve(name, values) for name, values in outcome.curves.items())
     if isinstance(outcome, Timed):
         return {

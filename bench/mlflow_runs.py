@@ -17,10 +17,11 @@ from typing import Protocol, assert_never
 from bench.config import Experiment, Setting
 from bench.mlflow_points import Point, of_numbers, of_outcome, of_trial, safe
 from bench.mlflow_views import NOTE_TAG, cell_note
-from bench.outcomes import Checked, NotDone, Outcome, Tuned
+from bench.outcomes import Attended, Checked, LookedUp, NotDone, Outcome, Tuned
 from bench.records import Record
+from bench.study_config import Study
 from bench.task import DatasetInfo
-from bench.work import CellKey, FitJob, Job, ParityJob, SpeedJob, TuneJob
+from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
 LAYOUT = "1"
 """Part of a job run's identity: with another layout, the runs are written anew."""
@@ -76,7 +77,7 @@ def identity(record: Record) -> str:
 
 
 def of_cells(
-    experiment: Experiment,
+    experiment: Experiment | Study,
     records: Sequence[Record],
     rows: Sequence[Row],
     datasets: Mapping[str, DatasetInfo],
@@ -128,7 +129,7 @@ def of_report(name: str, files: Sequence[Path], digest: str, now_ms: int) -> Con
 
 
 def _of_cell(
-    row: Row, experiment: Experiment, records: Sequence[Record], position: int, note: str, now_ms: int
+    row: Row, experiment: Experiment | Study, records: Sequence[Record], position: int, note: str, now_ms: int
 ) -> Content:
     spans = [_span_ms(record) for record in records]
     end_ms = max((end for _, end in spans), default=now_ms)
@@ -144,8 +145,10 @@ def _of_cell(
     )
 
 
-def _cell_settings(experiment: Experiment, records: Sequence[Record]) -> dict[str, Setting]:
-    """What the file says, with what was tuned as the newest fit had it."""
+def _cell_settings(experiment: Experiment | Study, records: Sequence[Record]) -> dict[str, Setting]:
+    """What the file says, with what was tuned as the newest fit had it; of a study, what its newest job says."""
+    if not isinstance(experiment, Experiment):
+        return dict(_flat(records[-1].job, ("protocol", "architecture", "training"))) if records else {}
     fits = [record.job for record in records if isinstance(record.job, FitJob)]
     return {
         "threads": ", ".join(map(str, experiment.timing.threads)),
@@ -158,7 +161,7 @@ def _job_settings(record: Record) -> dict[str, Setting]:
     job = record.job
     settings = dict(_flat(job, ("protocol", "architecture")))
     match job:
-        case FitJob():
+        case FitJob() | LookupJob() | AttentionJob():
             settings |= {**dict(_flat(job, ("training",))), "seed": job.seed}
         case SpeedJob():
             settings |= {**dict(_flat(job, ("training",))), "threads": job.threads, "round": job.round}
@@ -188,8 +191,8 @@ def _status(outcome: Outcome) -> tuple[str, str]:
 def _job_name(job: Job) -> str:
     """What was done comes first, because MLflow cuts names in its lists."""
     match job:
-        case FitJob():
-            return f"fit seed {job.seed} · {job.key}"
+        case FitJob() | LookupJob() | AttentionJob():
+            return f"{job.phase} seed {job.seed} · {job.key}"
         case SpeedJob():
             replica = ", replica" if job.replica else ""
             return f"speed round {job.round}, {job.threads} threads{replica} · {job.key}"
@@ -230,6 +233,8 @@ def _tables(outcome: Outcome) -> dict[str, str]:
     """CSV files, which MLflow shows as tables."""
     if isinstance(outcome, Checked):
         return {"checks.csv": _csv([check.model_dump() for check in outcome.checks])}
+    if isinstance(outcome, Attended | LookedUp) and outcome.attention:
+        return {"attention.csv": _csv([head.model_dump() for head in outcome.attention.heads])}
     if isinstance(outcome, Tuned):
         trials = [
             {"number": trial.number, "state": trial.state, **trial.settings}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from bench.config import Experiment
+from bench.study_config import Study
 from bench.work import CellKey
 
 KIND_TAG = "gat_bench"
@@ -34,7 +35,7 @@ def link(experiment_id: str, view: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{_MACHINE_LEARNING}&viewStateShareKey={_view_id(view)}"
 
 
-def cells_tags(name: str, experiment: Experiment, jobs_id: str, created_ms: int) -> dict[str, str]:
+def cells_tags(name: str, experiment: Experiment | Study, jobs_id: str, created_ms: int) -> dict[str, str]:
     """Tags of the experiment that people compare."""
     return {
         KIND_TAG: CELLS,
@@ -70,8 +71,11 @@ def jobs_tags(name: str, created_ms: int) -> dict[str, str]:
     }
 
 
-def cell_note(key: CellKey, experiment: Experiment, jobs_id: str) -> str:
+def cell_note(key: CellKey, experiment: Experiment | Study, jobs_id: str) -> str:
     """The description of a cell's run."""
+    if not isinstance(experiment, Experiment):
+        jobs = _filtered(jobs_id, f"tags.cell = '{key}'")
+        return f"**{key.operator}** on **{key.dataset}**, device {key.device}. [Its jobs]({jobs}), one per seed."
     tracks = " and ".join(f"`{track}/…`" for track in experiment.timing.tracks)
     jobs = _filtered(jobs_id, f"tags.cell = '{key}'")
     study = _filtered(jobs_id, f"params.operator = '{key.operator}' and params.dataset = '{key.dataset}'")
@@ -115,8 +119,10 @@ def _view_id(view: str) -> str:
     return f"gat-bench-{view}"
 
 
-def _cell_columns(experiment: Experiment) -> dict[str, int]:
+def _cell_columns(experiment: Experiment | Study) -> dict[str, int]:
     """The run's name, which MLflow shows first, has back end, operator, data set and device."""
+    if not isinstance(experiment, Experiment):
+        return _STUDY_COLUMNS[experiment.kind]
     speeds = ("train_step_ms_median", "eval_step_ms_median", "edges_per_s", "peak_memory_mib")
     return {
         "tags.`status`": 90,
@@ -136,6 +142,25 @@ _TABLE_COLUMNS = {
     "tags.`verdict`": 250,
     "metrics.`seeds`": 70,
     "params.`protocol`": 400,
+}
+_STUDY_COLUMNS = {
+    "lookup": {
+        "tags.`status`": 90,
+        "tags.`protocol`": 90,
+        "metrics.`keys`": 70,
+        "metrics.`accuracy_train_pct_mean`": 185,
+        "metrics.`published_train_pct`": 160,
+        "metrics.`accuracy_test_pct_mean`": 185,
+        "metrics.`published_test_pct`": 160,
+        "metrics.`seconds`": 90,
+    },
+    "attention": {
+        "tags.`status`": 90,
+        "tags.`verdict`": 90,
+        "metrics.`kendall_tau_mean`": 150,
+        "metrics.`entropy_share_of_uniform_mean`": 230,
+        "metrics.`accuracy_test_pct_mean`": 185,
+    },
 }
 _JOB_COLUMNS = {
     "params.`phase`": 80,
@@ -168,7 +193,7 @@ _TRIALS_VIEW = _View(
 )
 
 
-def _cells_note(name: str, experiment: Experiment, jobs_id: str) -> str:
+def _cells_note(name: str, experiment: Experiment | Study, jobs_id: str) -> str:
     report = _filtered(jobs_id, "tags.level = 'report'")
     return (
         f"**{experiment.title}** · [jobs: seeds, timing rounds, parity, tuning]({link(jobs_id, JOBS)}) · "

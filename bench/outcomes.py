@@ -124,6 +124,62 @@ class Fitted(Frozen):
     curves: dict[str, tuple[float, ...]]
 
 
+class HeadAttention(Frozen):
+    """How one head ranks: the order of two sources, as different targets see it. Shares are in [0, 1]."""
+
+    layer: int
+    head: int
+    source_pairs: int  # pairs of sources that at least two targets share, each graph's counted
+    tau: float  # Kendall's tau of two targets' rankings of the sources they share, mean; 1: all rank alike
+    unanimous: float  # share of those pairs that all their targets put in the same order
+    entropy: float  # of the coefficients, mean over targets, over the logarithm of their number: 1 is uniform
+    favourites: float | None = None  # different first-ranked sources in a lookup, over its number of targets, mean
+
+
+class HeatMap(Frozen):
+    """Coefficients of one head on one graph, a row for each target; a target's own self-loop is left out."""
+
+    layer: int
+    head: int
+    targets: tuple[str, ...]
+    sources: tuple[str, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+
+
+class Attention(Frozen):
+    """Static or dynamic: what every head does, and an example of each on DictionaryLookup."""
+
+    heads: tuple[HeadAttention, ...]
+    targets: int  # whose entropy was looked at, per head
+    maps: tuple[HeatMap, ...] = ()
+
+
+class LookedUp(Frozen):
+    """One model trained on DictionaryLookup. Curves hold one value per evaluation."""
+
+    kind: Literal["lookup"] = "lookup"
+    seed: int
+    train: float
+    test: float
+    steps: int
+    best_step: int
+    stopped: Literal["solved", "patience", "steps"]
+    train_graphs: int
+    test_graphs: int
+    parameters: int
+    evaluate_every_steps: int
+    curves: dict[str, tuple[float, ...]]
+    attention: Attention | None = None
+
+
+class Attended(Frozen):
+    """One model trained on one graph, and how it attends."""
+
+    kind: Literal["attention"] = "attention"
+    fitted: Fitted
+    attention: Attention
+
+
 class NotDone(Frozen):
     """Why there is no result. These are results too: the table shows the sentence."""
 
@@ -133,4 +189,4 @@ class NotDone(Frozen):
     detail: str = ""  # traceback, for `error`
 
 
-Outcome = Annotated[Checked | Timed | Tuned | Fitted | NotDone, Field(discriminator="kind")]
+Outcome = Annotated[Checked | Timed | Tuned | Fitted | LookedUp | Attended | NotDone, Field(discriminator="kind")]

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from bench.config import Setting
-from bench.outcomes import Checked, Fitted, NotDone, Outcome, Timed, Tuned
+from bench.outcomes import Attended, Checked, Fitted, LookedUp, NotDone, Outcome, Timed, Tuned
 from bench.plan import duration
-from bench.work import FitJob, Job, SpeedJob
+from bench.work import AttentionJob, FitJob, Job, LookupJob, SpeedJob
 
 MS = 1000.0
 
@@ -110,7 +110,7 @@ class LiveDisplay:
 def title(job: Job) -> str:
     """What a person calls a job: "fit  pyg · gat · cora · cpu  seed 3"."""
     extra = ""
-    if isinstance(job, FitJob):
+    if isinstance(job, FitJob | LookupJob | AttentionJob):
         extra = f"  seed {job.seed}"
     elif isinstance(job, SpeedJob):
         again = " (again)" if job.replica else ""
@@ -134,6 +134,14 @@ def news(outcome: Outcome) -> str:
             return f"validation {100 * outcome.validation:.2f} % with {chosen}"
         case Fitted():
             return f"test {100 * outcome.test:.2f} %, epoch {outcome.best_epoch} of {outcome.epochs}"
+        case LookedUp():
+            return (
+                f"train {100 * outcome.train:.1f} %, test {100 * outcome.test:.1f} %, "
+                f"step {outcome.best_step} of {outcome.steps} ({outcome.stopped})"
+            )
+        case Attended():
+            taus = [head.tau for head in outcome.attention.heads]
+            return f"{news(outcome.fitted)}; Kendall's tau {min(taus):.3f} to {max(taus):.3f}"
         case NotDone():
             return f"{outcome.status.replace('_', ' ')}: {outcome.reason}"
 

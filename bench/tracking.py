@@ -44,6 +44,7 @@ from bench.mlflow_sync import KILLED, RUNNING, Cells, Jobs, StoredRun, final_sta
 from bench.owner import Owner
 from bench.paper_rows import PaperTable
 from bench.records import Record, latest
+from bench.study_config import Study
 from bench.task import DatasetInfo
 
 __all__ = ["Tracking", "TrackingUnavailable"]
@@ -100,7 +101,7 @@ class Tracking:
     def sync(
         self,
         name: str,
-        experiment: Experiment,
+        experiment: Experiment | Study,
         records: Sequence[Record],
         rows: Sequence[Row],
         *,

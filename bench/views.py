@@ -1,7 +1,7 @@
 """Views of the records: tables, plots, page, MLflow. Each can be rebuilt from the records alone."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,18 +9,26 @@ from bench.config import Experiment
 from bench.folder import ResultsFolder
 from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
+from bench.study_config import AttentionStudy, LookupStudy, Study
 from bench.task import DatasetInfo
 
 if TYPE_CHECKING:
+    from bench.mlflow_runs import Row as TrackedRow
     from bench.paper_rows import PaperTable
     from bench.tracking import Tracking
 
 
 def write_views(folder: ResultsFolder) -> None:
     """Tables, plots and the page."""
-    from bench.report import write_report
+    asked = folder.asked()
+    if isinstance(asked, Experiment):
+        from bench.report import write_report
 
-    write_report(folder, semantics(folder.experiment()))
+        write_report(folder, semantics(asked))
+    else:
+        from bench.report import study
+
+        study.write(folder, asked, folder.records())
 
 
 def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:
@@ -32,9 +40,27 @@ def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:
     }
 
 
-def dataset_infos(experiment: Experiment) -> dict[str, DatasetInfo]:
+def dataset_infos(experiment: Experiment | Study) -> dict[str, DatasetInfo]:
     """What is known of the experiment's data sets."""
-    return {name: DATASETS.get(name).info for name in experiment.datasets if not DATASETS.problem(name)}
+    match experiment:
+        case Experiment():
+            named: tuple[str, ...] = experiment.datasets
+        case LookupStudy():
+            named = ()  # generated
+        case AttentionStudy():
+            named = (experiment.graph.dataset,)
+    return {name: DATASETS.get(name).info for name in named if not DATASETS.problem(name)}
+
+
+def table_rows(experiment: Experiment | Study, records: list[Record]) -> Sequence["TrackedRow"]:
+    """One per cell of a grid, or per line of a study's figure: what MLflow shows of each."""
+    if isinstance(experiment, Experiment):
+        from bench.report.rows import rows
+
+        return rows(experiment, records)
+    from bench.report import study
+
+    return study.rows(experiment, records)
 
 
 def sync(uri: str | None, folder: ResultsFolder) -> None:
@@ -43,13 +69,12 @@ def sync(uri: str | None, folder: ResultsFolder) -> None:
     Raises:
         TrackingUnavailable: the store cannot be written; the records are not touched.
     """
-    from bench.report.rows import rows
     from bench.tracking import Tracking
 
-    experiment, records = folder.experiment(), folder.records()
+    experiment, records = folder.asked(), folder.records()
     tracking = Tracking(uri, folder.path.parent, dataset_infos(experiment))
     tracking.heal()
-    tracking.sync(folder.name, experiment, records, rows(experiment, records), live=False)
+    tracking.sync(folder.name, experiment, records, table_rows(experiment, records), live=False)
 
 
 def sync_table(uri: str | None, folder: ResultsFolder, found: "PaperTable") -> list[str]:
@@ -63,7 +88,7 @@ def sync_table(uri: str | None, folder: ResultsFolder, found: "PaperTable") -> l
 
 
 @contextmanager
-def live_tracking(uri: str | None, folder: ResultsFolder, experiment: Experiment) -> Iterator["LiveTracking"]:
+def live_tracking(uri: str | None, folder: ResultsFolder, experiment: Experiment | Study) -> Iterator["LiveTracking"]:
     """MLflow kept up to date while the block runs; "off" keeps it out altogether."""
     tracking = LiveTracking(uri, folder, experiment)
     if uri == "off":
@@ -86,7 +111,7 @@ class LiveTracking:
 
     EVERY_S = 10.0  # a sync looks up what is there, which is not worth doing for each record
 
-    def __init__(self, uri: str | None, folder: ResultsFolder, experiment: Experiment) -> None:
+    def __init__(self, uri: str | None, folder: ResultsFolder, experiment: Experiment | Study) -> None:
         self.trouble = ""
         self.notices: list[str] = []
         self._interrupted = False
@@ -141,8 +166,6 @@ class LiveTracking:
             self.trouble = str(problem)
 
     def _sync(self, tracking: "Tracking", *, live: bool) -> None:
-        from bench.report.rows import rows
-
         records = self._folder.records()
-        table = rows(self._experiment, records)
+        table = table_rows(self._experiment, records)
         tracking.sync(self._folder.name, self._experiment, records, table, live=live)

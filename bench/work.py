@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from bench.config import Architecture, Choice, FloatRange, Frozen, Protocol, Setting, Timing, Training
+from bench.study_config import LookupArchitecture, LookupProtocol, LookupTraining
 
 
 class CellKey(NamedTuple):
@@ -21,13 +22,11 @@ class CellKey(NamedTuple):
         return " · ".join(self)
 
 
-class _Job(Frozen):
+class _Work(Frozen):
     backend: str
     operator: str
     dataset: str
     device: str
-    protocol: Protocol
-    architecture: Architecture
     # Digest of everything outside the job that decides its outcome: data, library versions, code.
     basis: str
 
@@ -40,6 +39,11 @@ class _Job(Frozen):
     def id(self) -> str:
         """First 16 hex digits of the SHA-256 of the job's content."""
         return digest(self.model_dump(mode="json"))
+
+
+class _Job(_Work):
+    protocol: Protocol
+    architecture: Architecture
 
 
 class ParityJob(_Job):
@@ -88,7 +92,39 @@ class FitJob(_Job):
     tuned: dict[str, Setting] = {}  # what the study changed; already applied
 
 
-Job = Annotated[ParityJob | SpeedJob | TuneJob | FitJob, Field(discriminator="phase")]
+class LookupJob(_Work):
+    """Train one model on DictionaryLookup graphs of `size` keys; `dataset` names the size, for people."""
+
+    phase: Literal["lookup"] = "lookup"
+    size: int
+    protocol: LookupProtocol
+    architecture: LookupArchitecture
+    training: LookupTraining
+    seed: int
+    attention_graphs: int = 0  # test graphs whose attention is examined
+
+    @property
+    def key(self) -> CellKey:
+        """One curve's point: heads and protocol tell apart what operator and size do not."""
+        heads = f"{self.architecture.heads} head{'s' * (self.architecture.heads > 1)}"
+        return CellKey(
+            self.backend, f"{self.operator} ({heads})", f"{self.dataset} ({self.protocol.name})", self.device
+        )
+
+
+class AttentionJob(_Job):
+    """Train once as a fit does, then examine how the first to the last layer attend."""
+
+    phase: Literal["attention"] = "attention"
+    training: Training
+    seed: int
+    min_degree: int  # targets with fewer edges have too little to choose from
+
+
+GridJob = ParityJob | SpeedJob | TuneJob | FitJob
+"""What an experiment with a grid of cells asks for; the others belong to studies."""
+
+Job = Annotated[GridJob | LookupJob | AttentionJob, Field(discriminator="phase")]
 
 
 def digest(content: Any) -> str:

@@ -61,7 +61,7 @@ def _serve(job: Job, place: jobs.Place, answers: Any) -> Done:
 def _environment(job: Job) -> dict[str, str]:
     device = DEVICES.get(job.device)
     described = {} if device.unavailable() else device.describe()
-    packages = ("torch", *BACKENDS.get(job.backend).packages)
+    packages = ("torch", *(BACKENDS.get(job.backend).packages if job.backend in BACKENDS.names() else ()))
     return environment.describe(tuple(dict.fromkeys(packages))) | described
 
 

@@ -148,6 +148,9 @@ SEMANTIC_TOPICS = (
     "weight sharing",
     "duplicate edges",
 )
+# Further topics, for a back end of which they are true; every table of throughput says them beside its name.
+TRAINING_STEP = "training step"  # what it takes over, where that is neither its layers nor the whole step
+AMOUNT_OF_WORK = "amount of work"  # in which way it does another amount of work than the rest
 
 
 @dataclass(frozen=True, eq=False)

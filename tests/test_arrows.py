@@ -21,7 +21,14 @@ CONFINED = {
     # plain_loop is what `bench overhead` compares the runner with: a script without this project.
     "torch_geometric": {"implementations.backends.pyg", "bench.plain_loop"},
     "dgl": {"implementations.backends.dgl"},
-    "matplotlib": {"bench.report.canvas", "bench.report.curves", "bench.report.plots", "bench.report.paper_curves"},
+    "matplotlib": {
+        "bench.report.canvas",
+        "bench.report.curves",
+        "bench.report.paper_curves",
+        "bench.report.plots",
+        "bench.report.lookup_plots",
+        "bench.report.attention_plots",
+    },
     "jinja2": {"bench.report.html"},
 }
 
@@ -35,7 +42,8 @@ ALLOWED = {
     "bench.summary": set(),
     "bench.device": set(),
     "bench.timing": {"bench.device"},
-    "bench.work": {"bench.config"},
+    "bench.study_config": {"bench.config"},
+    "bench.work": {"bench.config", "bench.study_config"},
     "bench.outcomes": {"bench.config"},
     "bench.records": {"bench.config", "bench.errors", "bench.outcomes", "bench.work"},
     "bench.task": {"implementations.contract", "implementations.features"},
@@ -45,7 +53,16 @@ ALLOWED = {
 }
 
 # What decides a number must not know how it is stored, shown or scheduled.
-MEASURING = ("bench.jobs", "bench.train", "bench.timing", "bench.tuning", "bench.network", "bench.parity")
+MEASURING = (
+    "bench.jobs",
+    "bench.train",
+    "bench.lookup",
+    "bench.attention_study",
+    "bench.timing",
+    "bench.tuning",
+    "bench.network",
+    "bench.parity",
+)
 SHOWING = (
     "bench.tracking",
     "bench.report",

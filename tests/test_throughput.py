@@ -14,7 +14,7 @@ from bench.report.results import Results
 from bench.report.wording import Footnotes
 from bench.settings import varied
 from bench.work import CellKey, SpeedJob
-from implementations.contract import Fact
+from implementations.contract import AMOUNT_OF_WORK, Fact
 
 TOP = Ceilings(gemm_flops_per_s=30e9, copy_bytes_per_s=10e9, free_bytes=2**33)
 SIZES = {"features": 1433, "stored_features": 49216, "ceilings": TOP}
@@ -94,7 +94,7 @@ def test_records_that_lack_what_a_floor_needs_have_none(absent):
 
 def test_the_table_says_what_a_back_end_computes_and_where_it_does_another_amount_of_work(monkeypatch):
     fact = Fact("all nodes", "only what the training nodes can see")
-    monkeypatch.setitem(BACKENDS.get("scatter").semantics, throughput.AMOUNT_OF_WORK, fact)
+    monkeypatch.setitem(BACKENDS.get("scatter").semantics, AMOUNT_OF_WORK, fact)
     own = [record.model_copy(update={"outcome": _with_own_step(record.outcome)}) for record in RECORDS[-3:]]
     notes = Footnotes()
     grid = throughput_grid.grid(results([*RECORDS[:-3], *own]), notes)

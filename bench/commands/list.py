@@ -34,7 +34,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _experiments() -> list[list[str]]:
-    return [[f"  {name}", experiment_file.read(experiment_file.find(name)).title] for name in experiment_file.names()]
+    return [
+        [f"  {name}", experiment_file.read_any(experiment_file.find(name)).title] for name in experiment_file.names()
+    ]
 
 
 def _backends() -> list[list[str]]:

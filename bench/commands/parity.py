@@ -1,6 +1,7 @@
 """`bench parity`: back ends against the float64 reference, and how their semantics differ."""
 
 import argparse
+import contextlib
 from collections.abc import Mapping
 
 from tabulate import tabulate
@@ -54,7 +55,7 @@ def _check(experiment: Experiment) -> Mapping[CellKey, Done]:
     crew = Crew(slots=_slots, limit_s=experiment.budget.job_s)
     jobs = plan.parity_jobs(experiment)
     outcomes: dict[CellKey, Done] = {}
-    with display() as shown:
+    with contextlib.closing(crew), display() as shown:
         for item in crew.together(jobs, title):
             if item is not None:
                 outcomes[item[0].key] = item[1]

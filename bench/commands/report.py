@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench import table_file
 from bench.cli import DONE, add_results, say
+from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder, write_atomically
 from bench.views import write_views
@@ -50,14 +51,17 @@ def excerpt(folder: ResultsFolder) -> str:
 
 def _rewritten(folder: ResultsFolder) -> str:
     from bench.paper_rows import PaperTable
-    from bench.report import paper, table
+    from bench.report import paper, study, table
 
-    if asked := table_file.kept(folder):
-        found = PaperTable.of(folder.name, asked, folder.records())
+    if kept := table_file.kept(folder):
+        found = PaperTable.of(folder.name, kept, folder.records())
         paper.write(folder, found)
         return paper.terminal(found)
     write_views(folder)
-    return table.terminal(folder.experiment(), folder.records())
+    asked = folder.asked()
+    if isinstance(asked, Experiment):
+        return table.terminal(asked, folder.records())
+    return study.terminal(asked, folder.records())
 
 
 def insert(path: Path, name: str, text: str) -> None:

@@ -5,13 +5,14 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, plan
+from bench import experiment_file, plan, studies
 from bench.cli import DONE, FAILED, add_results, positive, say
 from bench.config import Experiment
 from bench.folder import ResultsFolder
 from bench.plan import duration
 from bench.progress import PlainDisplay, display
 from bench.runner import Grid, Options
+from bench.study_config import Study
 from bench.views import LiveTracking, live_tracking, write_views
 
 
@@ -42,8 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is missing, rewrite the views, print the table."""
     path = experiment_file.find(arguments.experiment)
-    experiment = experiment_file.read(path)
+    experiment = experiment_file.read_any(path)
     folder = ResultsFolder(arguments.results.absolute() / path.stem)
+    if not isinstance(experiment, Experiment):
+        return _study(experiment, folder, arguments)
     if arguments.dry_run:
         _dry_run(experiment, folder, arguments)
         return DONE
@@ -66,6 +69,19 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
     say(table.terminal(experiment, folder.records()))
     say(_where(folder, tracking))
     return errors
+
+
+def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -> int:
+    from bench.report import study as study_report
+
+    if arguments.dry_run:
+        jobs = studies.of_study(study, folder.records())
+        say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
+        return DONE
+    errors = studies.run(study, folder, _options(folder, arguments), arguments.mlflow)
+    say(study_report.terminal(study, folder.records()))
+    say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
+    return FAILED if errors else DONE
 
 
 def _options(folder: ResultsFolder, arguments: argparse.Namespace) -> Options:

@@ -10,7 +10,7 @@ from bench import settings
 from bench.config import Experiment, Setting
 from bench.outcomes import Tuned
 from bench.records import Record, latest
-from bench.work import CellKey, FitJob, Job, ParityJob, SpeedJob, TuneJob
+from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
 # What decides one round's numbers; how many rounds there are does not.
 _MEASURED = {"samples", "min_sample_s", "max_phase_s", "tracks"}
@@ -58,6 +58,8 @@ def _is_asked(experiment: Experiment, job: Job, tuned: dict[str, Setting] | None
             return _is_fit(experiment, job, tuned)
         case TuneJob():
             return False  # belongs to many cells; see `study`
+        case LookupJob() | AttentionJob():
+            return False  # no grid asks for it
 
 
 def is_timed_as_asked(experiment: Experiment, job: SpeedJob) -> bool:

@@ -19,9 +19,7 @@ from bench.report.cells import Cell, step_medians
 from bench.report.results import Results
 from bench.summary import Interval, log_ratio_of_medians, median
 from bench.verdicts import Phase
-
-AMOUNT_OF_WORK, TRAINING_STEP = "amount of work", "training step"
-"""Topics of a back end's semantics, where it does another amount of work than the others, or takes over the step."""
+from implementations.contract import AMOUNT_OF_WORK, TRAINING_STEP
 
 
 @dataclass(frozen=True)

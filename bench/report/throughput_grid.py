@@ -24,7 +24,7 @@ def grid(results: Results, notes: Footnotes) -> Grid:
     """Times with their ratio to the best rival; memory; the training step as a multiple of its floor."""
     tracks = results.experiment.timing.tracks
     return slim(
-        f"Time in ms, and how many times faster than the better of {' and '.join(_rivals(results))} in the same rounds",
+        f"Time in ms, and how many times faster than {_best(results)} in the same rounds",
         (
             *CELL,
             "threads",
@@ -105,8 +105,9 @@ def remarks(results: Results) -> Iterator[str]:
             )
 
 
-def _rivals(results: Results) -> tuple[str, ...]:
-    return results.experiment.statistics.rivals
+def _best(results: Results) -> str:
+    rivals = results.experiment.statistics.rivals
+    return rivals[0] if len(rivals) == 1 else f"the better of {' and '.join(rivals)}"
 
 
 def _backend(cell: Cell, notes: Footnotes) -> str:

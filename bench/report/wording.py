@@ -37,14 +37,17 @@ def how_to_read(results: Results) -> str:
         if rounds and coverage(rounds) < statistics.confidence
         else ""
     )
-    return (
+    accuracy = (
         "Accuracy is that of the test nodes in percent: mean ± standard deviation over n seeds, and in brackets the "
-        f"{level} bootstrap interval of the mean. A time is the median over rounds of a round's median step, with its "
+        f"{level} bootstrap interval of the mean. "
+    )
+    return (accuracy if results.experiment.seeds else "") + (
+        f"A time is the median over rounds of a round's median step, with its "
         f"{level} interval over rounds{covered}. A verdict is against the baseline, the first listed back end that "
         "has results; after × stands the ratio of the times. Equivalent and equal mean shown to differ by less than "
         f"the margin, {statistics.accuracy_margin_points:g} percentage points of accuracy or "
         f"{100 * statistics.time_margin:g} % of time; undecided means that it takes that many more seeds or rounds to "
-        "say. As shipped is each library's own idiom with dense features; "
+        "say. As shipped is each library's own idiom, with features in the form that its users pass; "
         "same input gives every back end the same sparse input path: never compare a time of one with one of the other."
     )
 

@@ -16,7 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, Trainer, TrainingProblem
+from implementations.contract import (
+    TRAINING_STEP,
+    Backend,
+    Fact,
+    Graph,
+    LayerConfig,
+    Operator,
+    Semantics,
+    Trainer,
+    TrainingProblem,
+)
 from implementations.features import dropout
 
 COMPILERS = ("g++", "clang++", "c++")
@@ -36,7 +46,7 @@ class Compiled:
             "nothing: torch compiles what it is given",
             "network compiled, forward and backward; Adam as torch has it",
         )
-        self.semantics: Semantics = {**self._inner.semantics, "training step": step}
+        self.semantics: Semantics = {**self._inner.semantics, TRAINING_STEP: step}
 
     def unsupported(self, operator: Operator, config: LayerConfig, device: torch.device) -> str | None:
         return self._inner.unsupported(operator, config, device) or _why_not(device)

@@ -1,0 +1,61 @@
+"""Views of a study: `table.md`, `table.csv`, `plots/`, rebuilt from the records alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from bench.folder import ResultsFolder, write_atomically
+from bench.records import Record
+from bench.report import attention, lookup
+from bench.report.attention import AttentionRow
+from bench.report.lookup import LookupRow
+from bench.study_config import AttentionStudy, LookupStudy, Study
+
+
+def rows(study: Study, records: Sequence[Record]) -> list[LookupRow] | list[AttentionRow]:
+    """One per line of the figure."""
+    match study:
+        case LookupStudy():
+            return lookup.rows(study, records)
+        case AttentionStudy():
+            return attention.rows(study, records)
+    assert_never(study)
+
+
+def terminal(study: Study, records: Sequence[Record]) -> str:
+    """What a run prints at its end."""
+    match study:
+        case LookupStudy():
+            return lookup.terminal(study, records)
+        case AttentionStudy():
+            return attention.terminal(study, records)
+    assert_never(study)
+
+
+def write(folder: ResultsFolder, study: Study, records: Sequence[Record]) -> None:
+    """Write all views of a study into its folder; the same records give the same bytes."""
+    match study:
+        case LookupStudy():
+            write_atomically(folder.path / "table.md", lookup.markdown(study, records, folder.name))
+            write_atomically(folder.path / "table.csv", lookup.csv_text(study, records))
+        case AttentionStudy():
+            write_atomically(folder.path / "table.md", attention.markdown(study, records, folder.name))
+            write_atomically(folder.path / "table.csv", attention.csv_text(study, records))
+    _write_plots(folder, _drawn(study, records))
+
+
+def _drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], bytes]:
+    from bench.report import attention_plots, lookup_plots  # matplotlib, half a second
+
+    match study:
+        case LookupStudy():
+            return lookup_plots.draw(study, lookup.rows(study, records))
+        case AttentionStudy():
+            return attention_plots.draw(attention.rows(study, records))
+    assert_never(study)
+
+
+def _write_plots(folder: ResultsFolder, drawn: Mapping[tuple[str, str], bytes]) -> None:
+    place = folder.path / "plots"
+    place.mkdir(parents=True, exist_ok=True)
+    for (name, kind), content in drawn.items():
+        write_atomically(place / f"{name}.{kind}", content)

@@ -1,0 +1,172 @@
+"""Studies: experiments with a protocol of their own, each one TOML file whose first key is `kind`.
+
+`lookup` is figure 3 of Brody, Alon and Yahav 2022, `attention` their figure 1. The defaults of `LookupTraining` are
+the published settings, so whatever a file sets otherwise is a deviation that the table states.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from bench.config import Architecture, Frozen, Probability, Protocol, Seed, Training
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class LookupArchitecture(Frozen):
+    """Embeddings of key and value are added; ReLU; one attention layer; a linear map to the values, without bias."""
+
+    features: PositiveInt = 128  # all heads together
+    heads: PositiveInt = 1
+    negative_slope: PositiveFloat = 0.2
+    bias: bool = False  # of the attention layer
+    share_weights: bool = True  # GATv2
+    self_loops: bool = False
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.features % self.heads:
+            raise ValueError(f"features = {self.features} cannot be shared out among heads = {self.heads}")
+        return self
+
+
+class LayerHabits(Frozen):
+    """What the released code does differently from one operator to the other."""
+
+    bias: bool = False
+    share_weights: bool = True
+    self_loops: bool = False
+
+
+class LookupProtocol(Frozen):
+    """How the graphs are split and what is counted."""
+
+    name: str
+    # graphs: at random; pairs: test graphs are all those with a (key, value) pair that training never shows.
+    split: Literal["graphs", "pairs"] = "graphs"
+    output_dropout: Probability = 0.0  # after the attention layer, in evaluation too, as in the released code
+    clip_norm: PositiveFloat | None = None
+
+
+class StudyProtocol(LookupProtocol):
+    """A protocol as a file has it: with the habits of each operator's layer, by name; `LayerHabits()` for others."""
+
+    layer: dict[str, LayerHabits] = {}
+
+    def plain(self) -> LookupProtocol:
+        """Without the layers, which go into the architecture."""
+        return LookupProtocol.model_validate(self.model_dump(exclude={"layer"}))
+
+
+class LookupTraining(Frozen):
+    """Adam; the learning rate is halved, and training ends, when test accuracy no longer rises."""
+
+    lr: PositiveFloat = 1e-3
+    batch_graphs: PositiveInt = 1024
+    max_graphs: PositiveInt = 32000  # all permutations, if fewer
+    train_fraction: Fraction = 0.8
+    evaluate_every_epochs: PositiveInt = 100
+    evaluate_every_steps: PositiveInt | None = None  # instead of epochs
+    max_epochs: PositiveInt = 50000
+    max_steps: PositiveInt | None = None  # if that is less
+    plateau_factor: Fraction = 0.5
+    plateau_evaluations: PositiveInt = 10
+    patience_evaluations: PositiveInt = 20
+
+    def deviations(self) -> Iterator[str]:
+        """Where this is not as published, as words for the table."""
+        published = LookupTraining()
+        for name, value in self:
+            if value != getattr(published, name) and name not in ("evaluate_every_steps", "max_steps"):
+                yield f"{name} {value:g} instead of {getattr(published, name):g}"
+        if self.evaluate_every_steps:
+            steps, epochs = self.evaluate_every_steps, published.evaluate_every_epochs
+            yield f"evaluated every {steps} steps instead of {epochs} epochs"
+        if self.max_steps:
+            yield f"at most {self.max_steps} steps instead of {published.max_epochs} epochs"
+
+
+class LookupModel(Frozen):
+    """One curve of the figure."""
+
+    name: str
+    operator: str
+    heads: PositiveInt = 1
+
+
+class PublishedCurve(Frozen):
+    """Accuracies in percent as read off the figure, one per entry of `sizes`."""
+
+    model: str
+    subset: Literal["train", "test"]
+    sizes: tuple[PositiveInt, ...]
+    values: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        if len(self.sizes) != len(self.values):
+            raise ValueError(f"{len(self.values)} values for {len(self.sizes)} sizes")
+        return self
+
+
+class Published(Frozen):
+    """Where the published points come from, and how far they can be trusted."""
+
+    source: str
+    runs: PositiveInt
+    error_points: float  # of reading them off a picture
+    curves: tuple[PublishedCurve, ...]
+
+
+class _Study(Frozen):
+    title: str
+    description: str = ""
+    device: str = "cpu"
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    job_s: PositiveFloat = 3600.0  # one job; killed beyond it
+
+
+class LookupStudy(_Study):
+    """Accuracy on DictionaryLookup against the number of keys."""
+
+    kind: Literal["lookup"]
+    sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
+    models: Annotated[tuple[LookupModel, ...], Field(min_length=1)]
+    protocols: Annotated[tuple[StudyProtocol, ...], Field(min_length=1)]
+    training: LookupTraining = LookupTraining()
+    published: Published | None = None
+
+
+class AttentionLookup(Frozen):
+    """The part on DictionaryLookup."""
+
+    size: Annotated[int, Field(ge=2)] = 10
+    protocol: StudyProtocol = StudyProtocol(name="paper")
+    training: LookupTraining = LookupTraining()
+    graphs: PositiveInt = 500  # test graphs that are looked at
+
+
+class AttentionGraph(Frozen):
+    """The part on one graph, trained as a fit is."""
+
+    backend: str
+    dataset: str
+    protocol: Protocol = Protocol()
+    architecture: Architecture = Architecture()
+    training: Training = Training()
+    min_degree: Annotated[int, Field(ge=2)] = 5  # with the self-loop
+
+
+class AttentionStudy(_Study):
+    """Static against dynamic attention."""
+
+    kind: Literal["attention"]
+    models: Annotated[tuple[LookupModel, ...], Field(min_length=1)]  # on DictionaryLookup
+    operators: Annotated[tuple[str, ...], Field(min_length=1)]  # on the graph
+    lookup: AttentionLookup = AttentionLookup()
+    graph: AttentionGraph
+
+
+Study = LookupStudy | AttentionStudy
+SCHEMAS: dict[str, type[LookupStudy] | type[AttentionStudy]] = {"lookup": LookupStudy, "attention": AttentionStudy}

@@ -1,0 +1,172 @@
+"""The kernels as differentiable functions on rows in the kernels' own layout."""
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from implementations.backends._fused import library
+from implementations.backends._fused.library import WIDTH, address, is_double, kernels
+from implementations.backends._fused.noise import Noise, c_noise
+from implementations.backends._fused.structures import Edges, Rows, SparsePattern, SparseRows
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a call of an attention kernel needs besides numbers."""
+
+    edges: Edges
+    rows: Rows
+    slope: float
+    noise: Noise | None  # decision of edge e and head h at e * H + h
+    keeps: bool  # what backward needs
+
+
+def attention(
+    is_v2: bool, setting: Setting, source: Tensor, target: Tensor, a_source: Tensor, a_target: Tensor
+) -> Tensor:
+    """Aggregated rows [N, row]. GATv2 takes its attention vector as `a_source`; GAT has no use for `target`."""
+    out: Tensor = _Attention.apply(is_v2, setting, source, target, a_source, a_target)  # type: ignore[no-untyped-call]
+    return out
+
+
+def sparse_product(x: Tensor, pattern: SparsePattern, weight: Tensor) -> Tensor:
+    """x weight for sparse CSR x [N, F] and weight [F, row]; x has no gradient."""
+    product: Tensor = _SparseProduct.apply(x.values(), pattern, weight)  # type: ignore[no-untyped-call]
+    return product
+
+
+def to_canonical(out: Tensor, rows: Rows) -> Tensor:
+    """Rows [N, row] -> [N, H, C]."""
+    if not rows.heads_in_lanes:
+        return out.view(-1, rows.heads, rows.padded_channels)[..., : rows.channels]
+    canonical: Tensor = _ToCanonical.apply(out, rows)  # type: ignore[no-untyped-call]
+    return canonical
+
+
+class Call:
+    """One call of an attention kernel: its struct, and the tensors that the struct points into."""
+
+    def __init__(
+        self, is_v2: bool, setting: Setting, source: Tensor, target: Tensor, vectors: tuple[Tensor, Tensor]
+    ) -> None:
+        N, E = setting.edges.num_nodes, setting.edges.num_edges
+        row, stat_row = setting.rows.row, setting.rows.padded_heads
+        self.is_v2 = is_v2
+        self.dtype = source.dtype
+        self.given = (source, target, *vectors)
+        keeps = setting.keeps
+        self.out = source.new_empty(N, row)
+        self.stats = source.new_empty(N, kernels().fused_stats(), stat_row)
+        self.source_score = None if is_v2 else source.new_empty(N, stat_row)
+        self.positive = source.new_empty(N, row) if keeps and not is_v2 else None
+        self.score = source.new_empty(E, stat_row) if keeps and is_v2 else None
+        self.sign = torch.empty(E, row // WIDTH[self.dtype], dtype=torch.uint8) if keeps and is_v2 else None
+        self.setting = setting
+        self.c = library.Attention(
+            edges=setting.edges.c(),
+            shape=setting.rows.c(),
+            noise=c_noise(setting.noise),
+            slope=setting.slope,
+            threads=torch.get_num_threads(),
+            training=keeps,
+            source=address(source),
+            target=address(target),
+            a_source=address(vectors[0]),
+            a_target=address(vectors[1]),
+            source_score=address(self.source_score),
+            stats=address(self.stats),
+            out=address(self.out),
+            positive=address(self.positive),
+            score=address(self.score),
+            sign=address(self.sign),
+        )
+
+    def forward(self) -> Tensor:
+        """Aggregated rows."""
+        kernels().fused_attend(ctypes.byref(self.c), is_double(self.dtype), self.is_v2, 0)
+        return self.out
+
+    def backward(self, grad_out: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Gradients of the source rows, of GATv2's target rows, and of both vectors [2, row]."""
+        source = self.given[0]
+        grad_out = grad_out.contiguous()
+        grad_source = torch.empty_like(source)
+        grad_target = torch.empty_like(source) if self.is_v2 else None
+        # Not in place of the scores: a graph that is retained runs backward again.
+        grad_score = None if self.score is None else torch.empty_like(self.score)
+        grad_a = source.new_empty(2, source.shape[1])
+        partial = source.new_empty(kernels().fused_parts(), 2, source.shape[1])
+        self.c.grad_out, self.c.grad_score = address(grad_out), address(grad_score)
+        self.c.grad_source, self.c.grad_target = address(grad_source), address(grad_target)
+        self.c.grad_a, self.c.partial = address(grad_a), address(partial)
+        self.c.threads = torch.get_num_threads()
+        kernels().fused_attend(ctypes.byref(self.c), is_double(self.dtype), self.is_v2, 1)
+        return grad_source, grad_target, grad_a
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, is_v2: bool, setting: Setting, source: Tensor, target: Tensor, a_source: Tensor, a_target: Tensor
+    ) -> Tensor:
+        source, target = source.contiguous(), target.contiguous()
+        call = Call(is_v2, setting, source, target, (a_source.contiguous(), a_target.contiguous()))
+        if setting.keeps:
+            ctx.call = call
+        return call.forward()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        grad_source, grad_target, grad_a = ctx.call.backward(grad_outputs[0])
+        return None, None, grad_source, grad_target, grad_a[0], None if ctx.call.is_v2 else grad_a[1]
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, pattern: SparsePattern, weight: Tensor) -> Tensor:
+        ctx.values, ctx.pattern = values, pattern
+        return _product(pattern.by_row, values, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, _product(ctx.pattern.by_column, ctx.values, grad_outputs[0])
+
+
+def _product(x: SparseRows, values: Tensor, table: Tensor) -> Tensor:
+    table, values = table.contiguous(), values.contiguous()
+    out = table.new_empty(len(x.starts) - 1, table.shape[1])
+    sizes = (table.shape[1], is_double(table.dtype), torch.get_num_threads())
+    noise = c_noise(None)
+    kernels().fused_sparse_product(
+        ctypes.byref(x.c()), address(values), ctypes.byref(noise), address(table), None, address(out), *sizes
+    )
+    return out
+
+
+class _ToCanonical(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, rows: Rows) -> Tensor:
+        ctx.rows = rows
+        canonical = out.new_empty(len(out), rows.heads, rows.channels)
+        _reorder(kernels().fused_to_canonical, out, canonical, rows)
+        return canonical
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        grad = grad_outputs[0].contiguous()
+        own = grad.new_empty(len(grad), ctx.rows.row)
+        _reorder(kernels().fused_from_canonical, grad, own, ctx.rows)
+        return own, None
+
+
+def _reorder(function: Any, given: Tensor, result: Tensor, rows: Rows) -> None:
+    shape = rows.c()
+    sizes = (is_double(given.dtype), torch.get_num_threads())
+    function(address(given), address(result), len(given), ctypes.byref(shape), *sizes)

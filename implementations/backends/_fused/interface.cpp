@@ -1,0 +1,62 @@
+// What Python calls. Plain C: addresses and numbers; library.py declares the same.
+#include "graph.h"
+#include "types.h"
+
+namespace {
+
+bool use_wide = true;
+
+bool has_wide() {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
+fused::Kernels kernels(int64_t doubles) {
+#if defined(__x86_64__)
+    if (use_wide && has_wide()) return wide::kernels(doubles);
+#endif
+    return plain::kernels(doubles);
+}
+
+}  // namespace
+
+extern "C" {
+
+// 1 if the AVX2 kernels are in use from now on; `wanted` 0 turns them off.
+int64_t fused_use_wide(int64_t wanted) {
+    use_wide = wanted;
+    return use_wide && has_wide();
+}
+
+int64_t fused_stats() { return fused::STATS; }
+int64_t fused_parts() { return fused::PARTS; }
+
+void fused_sort(const int64_t* key, int64_t count, int64_t num_rows, int64_t* rows, uint32_t* order) {
+    sort_by(key, count, num_rows, rows, order);
+}
+void fused_sort32(const int32_t* key, int64_t count, int64_t num_rows, int64_t* rows, uint32_t* order) {
+    sort_by(key, count, num_rows, rows, order);
+}
+
+void fused_attend(const fused::Attention* q, int64_t doubles, int64_t v2, int64_t backward) { kernels(doubles).attend(*q, v2, backward); }
+
+void fused_sparse_product(const fused::Sparse* x, const void* values, const fused::Noise* noise, const void* table, const void* bias,
+                          void* out, int64_t row, int64_t doubles, int64_t threads) {
+    kernels(doubles).sparse_product(*x, values, *noise, table, bias, out, row, threads);
+}
+
+void fused_to_canonical(const void* from, void* to, int64_t n, const fused::Shape* shape, int64_t doubles, int64_t threads) {
+    kernels(doubles).to_canonical(from, to, n, *shape, threads);
+}
+void fused_from_canonical(const void* from, void* to, int64_t n, const fused::Shape* shape, int64_t doubles, int64_t threads) {
+    kernels(doubles).from_canonical(from, to, n, *shape, threads);
+}
+
+void fused_fill_bits(uint64_t key, uint32_t threshold, int64_t count, uint8_t* keep, int64_t threads) {
+    kernels(0).fill_bits(key, threshold, count, keep, threads);
+}
+
+}  // extern "C"

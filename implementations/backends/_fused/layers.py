@@ -1,0 +1,118 @@
+"""GAT and GATv2 as modules around the kernels, with the operator's own parameters."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from implementations import epilogue
+from implementations.backends._fused import functions
+from implementations.backends._fused.functions import Setting
+from implementations.backends._fused.noise import Noise, new_key
+from implementations.backends._fused.structures import Edges, Rows, SparsePattern
+from implementations.contract import LayerConfig, Operator
+from implementations.features import is_sparse
+
+
+class FusedLayer(nn.Module):
+    """One attention layer. Parameters have canonical names and shapes, and lie in memory as the kernels read them."""
+
+    def __init__(self, operator: Operator, config: LayerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.is_v2 = operator.name == "gatv2"
+        rows = Rows.of(config, torch.float32)
+        for name, start in operator.init(config, torch.Generator().manual_seed(0)).items():
+            is_per_head = start.shape[:2] == (config.heads, config.out_channels) and name != "residual"
+            value = rows.empty(*start.shape[2:]).copy_(start) if is_per_head else start
+            self.register_parameter(name, nn.Parameter(value))
+        self.noise: Noise | None = None  # decisions to use instead of drawn ones
+        self._pattern: tuple[Tensor, Tensor, SparsePattern] | None = None
+
+    def forward(self, x: Tensor, edges: Edges) -> Tensor:
+        """x [N, F], dense or sparse CSR -> [N, config.out_features]."""
+        params = dict(self.named_parameters())
+        rows = Rows.of(self.config, params["weight" if not self.is_v2 else "a"].dtype)
+        keeps = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in params.values()))
+        setting = Setting(edges, rows, self.config.negative_slope, self._noise(edges), keeps)
+        source, target = self.project(x, rows)
+        if self.is_v2:
+            a = rows.pack(params["a"])
+            out = functions.attention(True, setting, source, target, a, a.detach())
+        else:
+            vectors = rows.pack(params["a_source"]), rows.pack(params["a_target"])
+            out = functions.attention(False, setting, source, source.detach(), *vectors)
+        return epilogue.apply(self.config, params, x, functions.to_canonical(out, rows))
+
+    def project(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Rows [N, row] of every node as a source and as a target; they are the same where the weight is."""
+        params = dict(self.named_parameters())
+        if not self.is_v2:
+            source = self._product(x, rows.pack(params["weight"]))
+            return source, source
+        sides = ("source",) if self.config.share_weights else ("source", "target")
+        projected = []
+        for side in sides:
+            product = self._product(x, rows.pack(params[f"w_{side}"]))
+            projected.append(product + rows.pack(params[f"b_{side}"]) if self.config.bias else product)
+        return projected[0], projected[-1]
+
+    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+        if not is_sparse(x):
+            return x @ weight
+        return functions.sparse_product(x, self._pattern_of(x), weight)
+
+    def _pattern_of(self, x: Tensor) -> SparsePattern:
+        """The order by column of x's entries, computed once for all x that share their indices."""
+        rows, columns = x.crow_indices(), x.col_indices()
+        if self._pattern is not None:
+            # The indices that the pattern was made from are held, so no others can have come to lie there.
+            same = all(a.data_ptr() == b.data_ptr() for a, b in ((rows, self._pattern[0]), (columns, self._pattern[1])))
+            if same and columns.shape == self._pattern[1].shape and rows.shape == self._pattern[0].shape:
+                return self._pattern[2]
+        self._pattern = rows, columns, SparsePattern.of(x)
+        return self._pattern[2]
+
+    def _noise(self, edges: Edges) -> Noise | None:
+        if not self.training or self.config.attention_dropout == 0.0:
+            return None
+        count = edges.num_edges * self.config.heads
+        return self.noise or Noise.draw(count, self.config.attention_dropout, new_key())
+
+
+def coefficients(layer: FusedLayer, x: Tensor, edges: Edges) -> Tensor:
+    """Attention [E, H] in the order of the graph's edges.
+
+    The kernels keep no coefficients. Read from what they do keep: scores per node or edge, shift and inverse sum.
+    """
+    with torch.no_grad():
+        params = {name: value.detach() for name, value in layer.named_parameters()}
+        by_target = torch.repeat_interleave(torch.arange(edges.num_nodes), edges.target_rows.diff())
+        rows = Rows.of(layer.config, x.dtype)
+        source, target = layer.project(x, rows)
+        setting = Setting(edges, rows, layer.config.negative_slope, None, keeps=True)
+        vectors = [rows.pack(params[name]) for name in (("a", "a") if layer.is_v2 else ("a_source", "a_target"))]
+        call = functions.Call(layer.is_v2, setting, source, target, (vectors[0].contiguous(), vectors[1].contiguous()))
+        call.forward()
+        if call.score is not None:
+            score, shift, inverse = call.score, call.stats[:, 0], call.stats[:, 1]
+        else:
+            assert call.source_score is not None
+            pair = call.source_score[edges.source_of] + call.stats[by_target, 0]
+            score = nn.functional.leaky_relu(pair, layer.config.negative_slope)
+            shift, inverse = call.stats[:, 1], call.stats[:, 2]
+        in_order = torch.exp(score - shift[by_target]) * inverse[by_target]
+        result = torch.empty_like(in_order)
+        result[edges.order.to(torch.int64)] = in_order
+        return result[:, : layer.config.heads].contiguous()
+
+
+def memory_bytes(is_v2: bool, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
+    """Predicted peak of a training step of one layer in float32, beyond its input."""
+    rows = Rows.of(config, torch.float32)
+    # Projected rows, aggregated rows, their steep part or the target's rows; as many gradients; the layer's output.
+    per_node = 8 * rows.row + 6 * rows.padded_heads + 3 * config.out_features
+    scores = 2 * rows.padded_heads if is_v2 else 0
+    per_edge_bytes = 4 * scores + (rows.row // 8 if is_v2 else 0) + math.ceil(config.heads / 8)
+    weights = 6 * config.in_channels * rows.row * (2 if is_v2 else 1)
+    return 4 * (num_nodes * per_node + weights) + num_edges * (per_edge_bytes + 24)

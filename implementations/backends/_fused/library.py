@@ -1,0 +1,151 @@
+"""The compiled kernels, and the structs of `types.h` as ctypes sees them."""
+
+import ctypes
+from ctypes import c_double, c_int64, c_uint32, c_uint64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+WIDTH = {torch.float32: 8, torch.float64: 4}
+"""Numbers in a register."""
+
+
+class Edges(ctypes.Structure):
+    """`fused::Edges`."""
+
+    _fields_ = (
+        ("targets", c_int64),
+        ("sources", c_int64),
+        ("count", c_int64),
+        ("target_rows", c_void_p),
+        ("source_of", c_void_p),
+        ("source_rows", c_void_p),
+        ("target_of", c_void_p),
+        ("position_of", c_void_p),
+    )
+
+
+class Shape(ctypes.Structure):
+    """`fused::Shape`."""
+
+    _fields_ = (
+        ("heads", c_int64),
+        ("channels", c_int64),
+        ("heads_in_lanes", c_int64),
+        ("row", c_int64),
+        ("stat_row", c_int64),
+    )
+
+
+class Noise(ctypes.Structure):
+    """`fused::Noise`."""
+
+    _fields_ = (("keep", c_void_p), ("scale", c_double))
+
+
+class Attention(ctypes.Structure):
+    """`fused::Attention`."""
+
+    _fields_ = (
+        ("edges", Edges),
+        ("shape", Shape),
+        ("noise", Noise),
+        ("slope", c_double),
+        ("threads", c_int64),
+        ("training", c_int64),
+        ("source", c_void_p),
+        ("target", c_void_p),
+        ("a_source", c_void_p),
+        ("a_target", c_void_p),
+        ("source_score", c_void_p),
+        ("stats", c_void_p),
+        ("out", c_void_p),
+        ("positive", c_void_p),
+        ("score", c_void_p),
+        ("sign", c_void_p),
+        ("grad_out", c_void_p),
+        ("grad_score", c_void_p),
+        ("grad_source", c_void_p),
+        ("grad_target", c_void_p),
+        ("grad_a", c_void_p),
+        ("partial", c_void_p),
+    )
+
+
+class Sparse(ctypes.Structure):
+    """`fused::Sparse`."""
+
+    _fields_ = (
+        ("rows", c_int64),
+        ("count", c_int64),
+        ("row_starts", c_void_p),
+        ("columns", c_void_p),
+        ("places", c_void_p),
+    )
+
+
+_SIGNATURES = {
+    "fused_use_wide": (c_int64,),
+    "fused_stats": (),
+    "fused_parts": (),
+    "fused_sort": (c_void_p, c_int64, c_int64, c_void_p, c_void_p),
+    "fused_sort32": (c_void_p, c_int64, c_int64, c_void_p, c_void_p),
+    "fused_attend": (c_void_p, c_int64, c_int64, c_int64),
+    "fused_sparse_product": (c_void_p,) * 6 + (c_int64,) * 3,
+    "fused_to_canonical": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64),
+    "fused_from_canonical": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64),
+    "fused_fill_bits": (c_uint64, c_uint32, c_int64, c_void_p, c_int64),
+}
+
+
+def missing() -> str | None:
+    """Why there are no kernels, as a sentence, or None."""
+    if _file() is None:
+        return (
+            "the kernels were not compiled at set-up, for want of a C++ compiler; "
+            "install one (g++ or clang++) and run pip install --editable . again"
+        )
+    try:
+        kernels()
+    except OSError as problem:
+        return f"the compiled kernels cannot be loaded ({problem}); run pip install --editable . again"
+    return None
+
+
+@cache
+def kernels() -> ctypes.CDLL:
+    """The library; every function that returns something returns an int64.
+
+    Raises:
+        OSError: it is not there or does not fit this machine.
+    """
+    library = ctypes.CDLL(str(_file()))
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, c_int64
+    return library
+
+
+def use_wide(wanted: bool) -> bool:
+    """Whether the AVX2 kernels are in use from now on; without them every processor runs the plain ones."""
+    return bool(kernels().fused_use_wide(int(wanted)))
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where a contiguous tensor's values begin."""
+    if tensor is None:
+        return None
+    assert tensor.is_contiguous(), "kernels read contiguous memory"
+    return tensor.data_ptr()
+
+
+def is_double(dtype: torch.dtype) -> int:
+    """How the kernels are told of the type."""
+    return int(dtype == torch.float64)
+
+
+@cache
+def _file() -> Path | None:
+    return next(iter(sorted(Path(__file__).parent.glob("_kernels*.so"))), None)

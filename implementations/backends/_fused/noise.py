@@ -1,0 +1,54 @@
+"""Dropout decisions by counter: which are kept depends on key and position, not on threads or on who asks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from implementations.backends._fused import library
+from implementations.backends._fused.library import address, kernels
+
+SPARE_BYTES = 8  # kernels read a little beyond the last bit
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Decisions, one bit each."""
+
+    keep: Tensor  # uint8
+    probability: float
+
+    @classmethod
+    def draw(cls, count: int, probability: float, key: int) -> "Noise":
+        """`count` decisions under a 64-bit key."""
+        keep = torch.empty(count // 8 + SPARE_BYTES, dtype=torch.uint8)
+        kernels().fused_fill_bits(key, threshold(probability), count, address(keep), torch.get_num_threads())
+        return cls(keep, probability)
+
+    @classmethod
+    def of(cls, kept: Tensor, probability: float) -> "Noise":
+        """Given decisions: True where kept."""
+        bits = torch.zeros((kept.numel() + 7) // 8 + SPARE_BYTES, 8, dtype=torch.uint8)
+        bits.view(-1)[: kept.numel()] = kept.flatten()
+        return cls((bits << torch.arange(8)).sum(1).to(torch.uint8), probability)
+
+    def mask(self, count: int) -> Tensor:
+        """The first `count` decisions as booleans."""
+        return (self.keep.unsqueeze(1) >> torch.arange(8, dtype=torch.uint8)).bitwise_and(1).flatten()[:count].bool()
+
+
+def c_noise(noise: Noise | None) -> library.Noise:
+    """As the kernels take it."""
+    return (
+        library.Noise(None, 1.0) if noise is None else library.Noise(address(noise.keep), 1 / (1 - noise.probability))
+    )
+
+
+def threshold(probability: float) -> int:
+    """Below which of 2^32 equally likely words a decision is to drop."""
+    return min(round(probability * 2**32), 2**32 - 1)
+
+
+def new_key() -> int:
+    """64 bits from torch's default generator, so that its seed decides every mask."""
+    return int(torch.randint(-(2**63), 2**63 - 1, ()).item()) & (2**64 - 1)

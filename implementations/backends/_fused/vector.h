@@ -1,0 +1,107 @@
+// One register of floats or doubles, on GCC's and Clang's vector extensions, so that one source serves every processor.
+// Part of wide.cpp and plain.cpp; NAMESPACE differs in each.
+#pragma once
+
+namespace NAMESPACE {
+
+template <class T> struct Lanes;
+template <> struct Lanes<float> {
+    static constexpr int width = 8;
+    typedef float Vector __attribute__((vector_size(32)));
+    typedef int32_t Mask __attribute__((vector_size(32)));
+    typedef int32_t Integer;
+};
+template <> struct Lanes<double> {
+    static constexpr int width = 4;
+    typedef double Vector __attribute__((vector_size(32)));
+    typedef int64_t Mask __attribute__((vector_size(32)));
+    typedef int64_t Integer;
+};
+template <class T> using Vec = typename Lanes<T>::Vector;
+template <class T> using Mask = typename Lanes<T>::Mask;
+
+#define INLINE inline __attribute__((always_inline))
+
+template <class T> INLINE Vec<T> load(const T* from) {
+    Vec<T> v;
+    __builtin_memcpy(&v, from, sizeof v);
+    return v;
+}
+template <class T> INLINE void store(T* to, Vec<T> v) { __builtin_memcpy(to, &v, sizeof v); }
+template <class T> INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
+
+// Bit k of the byte -> lane k all ones or all zeros.
+template <class T> INLINE Mask<T> lanes_of(uint32_t byte);
+template <> INLINE Mask<float> lanes_of<float>(uint32_t byte) {
+    const Mask<float> bit = {1, 2, 4, 8, 16, 32, 64, 128};
+    return ((int32_t)byte & bit) == bit;
+}
+template <> INLINE Mask<double> lanes_of<double>(uint32_t byte) {
+    const Mask<double> bit = {1, 2, 4, 8};
+    return ((int64_t)byte & bit) == bit;
+}
+
+#if defined(__x86_64__) && defined(FUSED_WIDE)
+INLINE uint32_t bits_of(Mask<float> m) { return (uint32_t)__builtin_ia32_movmskps256((Vec<float>)m); }
+INLINE uint32_t bits_of(Mask<double> m) { return (uint32_t)__builtin_ia32_movmskpd256((Vec<double>)m); }
+#else
+INLINE uint32_t bits_of(Mask<float> m) {
+    uint32_t bits = 0;
+    for (int k = 0; k < 8; ++k) bits |= (uint32_t)(m[k] & 1) << k;
+    return bits;
+}
+INLINE uint32_t bits_of(Mask<double> m) {
+    uint32_t bits = 0;
+    for (int k = 0; k < 4; ++k) bits |= (uint32_t)(m[k] & 1) << k;
+    return bits;
+}
+#endif
+
+template <class T> INLINE Vec<T> only(Mask<T> where, Vec<T> v) { return (Vec<T>)(where & (Mask<T>)v); }
+
+INLINE float sum_of(Vec<float> v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+INLINE double sum_of(Vec<double> v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+
+template <class T> INLINE Vec<T> leaky_relu(Vec<T> x, Vec<T> slope) { return x > 0 ? x : x * slope; }
+
+// exp for x <= 0, a few units in the last place; below the smallest normal number it stays there, NaN stays NaN.
+INLINE Vec<float> exp_of(Vec<float> x) {
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+    x = x < -87.0f ? splat(-87.0f) : x;
+    const Vec<float> shifted = x * 1.44269504088896341f + magic;
+    const Vec<float> n = shifted - magic;
+    Vec<float> r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    Vec<float> p = r * 1.9875691500e-4f + 1.3981999507e-3f;  // Cephes expf
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    const Mask<float> power = ((Mask<float>)shifted + 127) << 23;
+    return p * (Vec<float>)power;
+}
+INLINE Vec<double> exp_of(Vec<double> x) {
+    const double magic = 6755399441055744.0;  // 1.5 * 2^52
+    x = x < -708.0 ? splat(-708.0) : x;
+    const Vec<double> shifted = x * 1.4426950408889634074 + magic;
+    const Vec<double> n = shifted - magic;
+    Vec<double> r = x - n * 6.93145751953125e-1;
+    r = r - n * 1.42860682030941723212e-6;
+    Vec<double> p = r * (1.0 / 6227020800.0) + 1.0 / 479001600.0;  // Taylor to r^13 / 13!, |r| <= ln(2) / 2
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = p * (r * r) + (r + 1.0);
+    const Mask<double> power = ((Mask<double>)shifted + 1023) << 52;
+    return p * (Vec<double>)power;
+}
+
+}  // namespace NAMESPACE

@@ -1,0 +1,262 @@
+"""A study is read whole or refused, runs once, repeats itself, and its views follow from its records."""
+
+import csv
+import io
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench import experiment_file, records, studies
+from bench.commands import tables
+from bench.errors import UserError
+from bench.folder import ResultsFolder
+from bench.progress import PlainDisplay
+from bench.report import attention, lookup
+from bench.report import study as study_report
+from bench.runner import Options
+from bench.study_config import AttentionStudy, LookupStudy
+from bench.views import sync, write_views
+
+LOOKUP = """
+kind = "lookup"
+title = "small"
+sizes = [3, 4]
+seeds = [0]
+[[models]]
+name = "GATv2, 1 head"
+operator = "gatv2"
+[[models]]
+name = "GAT, 2 heads"
+operator = "gat"
+heads = 2
+[[protocols]]
+name = "paper"
+[[protocols]]
+name = "released"
+split = "pairs"
+output_dropout = 0.5
+[protocols.layer.gat]
+bias = true
+self_loops = true
+[training]
+lr = 0.01
+evaluate_every_steps = 10
+max_steps = 20
+[published]
+source = "a figure"
+runs = 1
+error_points = 1.0
+[[published.curves]]
+model = "GATv2, 1 head"
+subset = "test"
+sizes = [3, 4]
+values = [100, 90]
+"""
+ATTENTION = """
+kind = "attention"
+title = "small"
+seeds = [0]
+operators = ["gat", "gatv2"]
+[[models]]
+name = "GAT, 1 head"
+operator = "gat"
+[[models]]
+name = "GATv2, 1 head"
+operator = "gatv2"
+[lookup]
+size = 4
+graphs = 3
+[lookup.training]
+evaluate_every_steps = 10
+max_steps = 20
+[graph]
+backend = "scatter"
+dataset = "blocks"
+[graph.training]
+max_epochs = 3
+"""
+
+
+class Silent(PlainDisplay):
+    def say(self, text: str) -> None:
+        pass
+
+
+class Nobody:
+    def finished(self, record: records.Record) -> None:
+        pass
+
+    @contextmanager
+    def quiet(self):
+        yield
+
+
+def read(tmp_path: Path, text: str):
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return experiment_file.read_study(path)
+
+
+def run(study, path: Path) -> ResultsFolder:
+    folder = ResultsFolder(path)
+    errors = studies.StudyRun(study, folder, Silent(), Nobody(), Options(parallel=1)).run()
+    assert errors == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def looked_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[LookupStudy, ResultsFolder]:
+    place = tmp_path_factory.mktemp("lookup")
+    study = read(place, LOOKUP)
+    return study, run(study, place / "small")
+
+
+@pytest.fixture(scope="module")
+def attended(tmp_path_factory: pytest.TempPathFactory) -> tuple[AttentionStudy, ResultsFolder]:
+    place = tmp_path_factory.mktemp("attention")
+    study = read(place, ATTENTION)
+    return study, run(study, place / "small")
+
+
+def test_every_point_of_the_figure_is_one_row(looked_up):
+    study, folder = looked_up
+    rows = lookup.rows(study, folder.records())
+    assert len(rows) == 2 * 2 * 2  # protocols, models, sizes
+    assert {row.status() for row in rows} == {"done"}
+
+
+def test_a_second_run_repeats_nothing(looked_up):
+    study, folder = looked_up
+    before = folder.records()
+    run(study, folder.path)
+    assert folder.records() == before
+
+
+def test_another_folder_gets_the_same_numbers(looked_up, tmp_path):
+    study, folder = looked_up
+    again = run(study, tmp_path / "again")
+    assert [record.outcome for record in again.records()] == [record.outcome for record in folder.records()]
+
+
+def test_the_protocols_differ_in_split_and_layer(looked_up):
+    study, _ = looked_up
+    paper, released = (
+        next(job for job in studies.jobs(study) if (job.operator, job.protocol.name) == ("gat", name))
+        for name in ("paper", "released")
+    )
+    assert (paper.architecture.self_loops, released.architecture.self_loops) == (False, True)
+    assert (paper.protocol.split, released.protocol.split) == ("graphs", "pairs")
+
+
+def test_published_values_stand_beside_ours_with_every_deviation_named(looked_up):
+    study, folder = looked_up
+    found = lookup.comparisons(study, folder.records())
+    assert [row.published for row in found] == [100, 90] * 2
+    assert all(row.ours is not None and row.runs == 1 for row in found)
+    assert all("lr 0.01 instead of 0.001" in row.protocol for row in found)
+    assert "at most 20 steps instead of 50000 epochs" in found[0].protocol
+
+
+def test_a_comparison_without_a_run_has_no_value(looked_up):
+    study, _ = looked_up
+    assert {(row.ours, row.runs) for row in lookup.comparisons(study, [])} == {(None, 0)}
+
+
+@pytest.mark.parametrize("studied", ["looked_up", "attended"])
+def test_views_are_made_from_the_records_alone_and_twice_the_same(studied, request):
+    _, folder = request.getfixturevalue(studied)
+    write_views(folder)
+    files = sorted(path for path in folder.path.rglob("*") if path.suffix in {".md", ".csv", ".png", ".svg"})
+    assert {path.suffix for path in files} == {".md", ".csv", ".png", ".svg"}
+    first = [path.read_bytes() for path in files]
+    write_views(folder)
+    assert [path.read_bytes() for path in files] == first
+
+
+def test_the_csv_has_a_line_for_each_accuracy(looked_up):
+    study, folder = looked_up
+    lines = list(csv.DictReader(io.StringIO(lookup.csv_text(study, folder.records()))))
+    assert len(lines) == 16
+    assert {line["status"] for line in lines} == {"done"}
+
+
+def test_gat_is_called_static_and_gatv2_dynamic(attended):
+    study, folder = attended
+    verdicts = {(row.data, row.key.operator.split()[0]): row.tags()["verdict"] for row in
+                attention.rows(study, folder.records())}  # fmt: skip
+    assert {verdict for (_, operator), verdict in verdicts.items() if operator == "gat"} == {"static"}
+    assert {verdict for (_, operator), verdict in verdicts.items() if operator == "gatv2"} == {"dynamic"}
+
+
+def test_tables_are_printed_from_the_records(attended, capsys):
+    import argparse
+
+    _, folder = attended
+    tables.execute(argparse.Namespace(experiment="small", results=folder.path.parent, into=None))
+    assert "dynamic" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("studied", ["looked_up", "attended"])
+def test_a_study_reaches_mlflow_with_its_curves(studied, request):
+    from mlflow import MlflowClient
+
+    study, folder = request.getfixturevalue(studied)
+    uri = f"sqlite:///{folder.path.parent / 'mlflow.db'}"
+    sync(uri, folder)
+    sync(uri, folder)
+    client = MlflowClient(uri)
+    ids = [client.get_experiment_by_name(name).experiment_id for name in ("small", "small · jobs")]
+    cells, jobs = client.search_runs(ids[:1]), client.search_runs(ids[1:], "tags.level = 'job'")
+    assert len(cells) == len(study_report.rows(study, folder.records()))
+    assert len(jobs) == len(studies.jobs(study))
+    curves = {name for run in jobs for name in run.data.metrics if name.startswith("curve/")}
+    assert any("accuracy" in name for name in curves)
+
+
+BROKEN = {
+    "an unknown kind": ("kind = 'loopup'", "kind = 'lookup'", ["kind", "did you mean 'lookup'"]),
+    "an unknown key": ("sizez = [3]\ntitle", "title", ["sizez", "did you mean 'sizes'"]),
+    "an unknown key of a model": ("operator = 'gat'\nhead = 2", "operator = 'gat'", ["models.1.head", "'heads'"]),
+    "an unknown key of a layer": ("bias = true\nself_loop = 1", "bias = true", ["self_loop", "'self_loops'"]),
+    "an unknown key of a curve": ("subset = 'test'\nsize = 1", "subset = 'test'", ["curves.0.size", "'sizes'"]),
+    "an impossible size": ("sizes = [1]", "sizes = [3, 4]", ["sizes.0", "greater than or equal to 2"]),
+    "an impossible split": ("split = 'keys'", "split = 'pairs'", ["protocols.1.split", "'graphs'"]),
+    "an unknown operator": ("operator = 'gatt'", "operator = 'gat'", ["models.operator", "did you mean 'gat'"]),
+    "a layer of an unknown operator": (
+        "[protocols.layer.gatt]", "[protocols.layer.gat]", ["protocols.released.layer", "did you mean 'gat'"],
+    ),
+    "a published curve of no model": ("model = 'GATv2'", "model = 'GATv2, 1 head'", ["published", "'GATv2, 1 head'"]),
+    "values that do not fit the sizes": ("values = [100]", "values = [100, 90]", ["1 values for 2 sizes"]),
+    "two models of one name": ("name = 'GATv2, 1 head'", "name = 'GAT, 2 heads'", ["models", "twice"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_mistake_is_refused_with_file_key_and_cure(tmp_path, mistake):
+    wrong, right, said = BROKEN[mistake]
+    text = LOOKUP.replace('"', "'")
+    assert right in text
+    with pytest.raises(UserError) as refusal:
+        read(tmp_path, text.replace(right, wrong, 1) if "name" not in wrong else text.replace(right, wrong))
+    assert "small.toml" in str(refusal.value)
+    for part in said:
+        assert part in str(refusal.value)
+
+
+def test_heads_that_do_not_divide_the_features_are_refused(tmp_path):
+    with pytest.raises(UserError, match="heads"):
+        read(tmp_path, LOOKUP.replace("heads = 2", "heads = 3"))
+
+
+def test_a_grid_is_not_taken_for_a_study_nor_a_study_for_a_grid(tmp_path):
+    with pytest.raises(UserError, match="not a study"):
+        experiment_file.read_study(experiment_file.find("smoke"))
+    with pytest.raises(UserError, match="no grid of cells"):
+        experiment_file.read(experiment_file.find("lookup"))
+
+
+@pytest.mark.parametrize("name", ["lookup", "attention"])
+def test_the_studies_that_come_along_are_valid(name):
+    study = studies.read(name)
+    assert studies.jobs(study)
