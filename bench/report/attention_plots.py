@@ -101,7 +101,13 @@ def _rankings(axes: Axes, shown: HeatMap) -> None:
         axes.plot(range(size), line, color=_KEYS(0.92 * key / max(1, size - 1)), linewidth=2, alpha=0.8, zorder=2)
         axes.annotate(name, (size - 1, line[-1]), xytext=(9, 0), textcoords="offset points", va="center", fontsize=9)
     own = [ranks[query][query] for query in range(size)]
-    square = {"marker": "s", "markersize": 10, "markerfacecolor": "white", "markeredgecolor": INK, "linestyle": "none"}
+    square: dict[str, Any] = {
+        "marker": "s",
+        "markersize": 10,
+        "markerfacecolor": "white",
+        "markeredgecolor": INK,
+        "linestyle": "none",
+    }
     axes.plot(range(size), own, zorder=3, clip_on=False, **square)
     axes.plot(range(size), [1] * size, zorder=4, clip_on=False, **_favourite(4.5))
     axes.set_xticks(range(size), shown.targets)
@@ -123,7 +129,7 @@ def _favourite(size: float) -> dict[str, Any]:
 
 
 def _marks() -> list[Line2D]:
-    square = {"marker": "s", "markersize": 10, "markerfacecolor": "white", "markeredgecolor": INK}
+    square: dict[str, Any] = {"marker": "s", "markersize": 10, "markerfacecolor": "white", "markeredgecolor": INK}
     return [
         Line2D([], [], linestyle="none", label="the query’s own key: the answer", **square),
         Line2D([], [], linestyle="none", label="the key that it attends to most", **_favourite(6)),
