@@ -125,14 +125,21 @@ def _ranks(line: Sequence[float]) -> list[int]:
 
 
 def _favourite(size: float) -> dict[str, Any]:
-    return {"marker": "o", "markersize": size, "color": _FAVOURITE, "markeredgecolor": INK, "markeredgewidth": 0.5}
+    return {
+        "marker": "o",
+        "markersize": size,
+        "color": _FAVOURITE,
+        "markeredgecolor": INK,
+        "markeredgewidth": 0.5,
+        "linestyle": "none",
+    }
 
 
 def _marks() -> list[Line2D]:
     square: dict[str, Any] = {"marker": "s", "markersize": 10, "markerfacecolor": "white", "markeredgecolor": INK}
     return [
         Line2D([], [], linestyle="none", label="the query’s own key: the answer", **square),
-        Line2D([], [], linestyle="none", label="the key that it attends to most", **_favourite(6)),
+        Line2D([], [], label="the key that it attends to most", **_favourite(6)),
     ]
 
 
