@@ -28,6 +28,7 @@ help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  EXPERIMENT=smoke picks an experiment, JOBS=1 the number of jobs at once, PORT=5000 the port of the UI,'
+	@echo '  NAME=gat-table2 names a table of a paper, SEEDS=100 its number of seeds (FULL=1: as many as the paper has),'
 	@echo '  ARGS="--dry-run" adds options, PIP_ARGS="--index-url ..." points pip at a mirror or other wheels of torch.'
 
 setup: $(READY) ## build .venv (every other target does so too)

@@ -47,7 +47,7 @@ def fit(job: LookupJob, device: torch.device, progress: Progress) -> LookedUp:
         test_graphs=len(data.test),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         evaluate_every_steps=run.period,
-        curves={name: tuple(float(f"{value:.5g}") for value in values) for name, values in run.curves.items()},
+        curves={name: tuple(map(_digits, values)) for name, values in run.curves.items()},
         attention=_attention(job, model, data.test.to(device)) if job.attention_graphs else None,
     )
 
@@ -175,7 +175,7 @@ def _attention(job: LookupJob, model: LookupNetwork, graphs: Tensor) -> Attentio
             targets=targets,
             sources=sources,
             coefficients=tuple(
-                tuple(round(value, 4) for value in row) for row in coefficients[0, : job.size, :, head].T.tolist()
+                tuple(_digits(value) for value in row) for row in coefficients[0, : job.size, :, head].T.tolist()
             ),
         )
         for head in range(job.architecture.heads)
@@ -185,3 +185,8 @@ def _attention(job: LookupJob, model: LookupNetwork, graphs: Tensor) -> Attentio
         maps=maps,
         targets=len(shown) * job.size,
     )
+
+
+def _digits(value: float) -> float:
+    """Six significant digits: enough to tell any two coefficients of a picture apart, and half the size on disk."""
+    return float(f"{value:.6g}")

@@ -130,8 +130,13 @@ class PaperTable:
         return rows[0].sample.barred if rows and all(row.sample.barred for row in rows) else ""
 
     def shown(self) -> list[Row]:
-        """Rows for people: substitutes only where they are needed or were run."""
-        return [row for row in self.rows if row.sample.values or not self.replaced(row)]
+        """Rows for people: substitutes only where they are needed or were run; a figure's along its axis."""
+        rows = [row for row in self.rows if row.sample.values or not self.replaced(row)]
+        return sorted(rows, key=self._place) if self.table.axis else rows
+
+    def _place(self, row: Row) -> tuple[int, float]:
+        parts = [part.name for part in self.table.part]
+        return (parts.index(row.part.name) if row.part else len(parts)), float(row.column)
 
 
 def _compared(

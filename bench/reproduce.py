@@ -97,6 +97,8 @@ class Reproduction:
 
     def _first_target(self, row: Row) -> int:
         part = row.require_part()
+        if row.rule.exact:
+            return 1
         if self.ask.full:
             return (row.published.runs if row.published else None) or self.table.runs or part.seeds.most
         if self.ask.seeds is not None:

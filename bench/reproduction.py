@@ -25,8 +25,9 @@ A count, which has no spread, is `reproduced` if it is equal.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field, PositiveFloat
 from scipy import stats
 
 from bench.config import Frozen
@@ -42,10 +43,12 @@ MOST_FURTHER = 1000
 class Rule(Frozen):
     """What a table file may set of the rule above."""
 
-    confidence: float = 0.95
-    width: float = 1.0  # limit of our interval's half-width, in published standard deviations
-    margin: float | None = None  # of equivalence where no standard deviation was published; in the metric's unit
-    least: int = 5  # seeds before a spread is believed
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    width: PositiveFloat = 1.0  # limit of our interval's half-width, in published standard deviations
+    margin: PositiveFloat | None = (
+        None  # of equivalence where no standard deviation was published; in the metric's unit
+    )
+    least: Annotated[int, Field(ge=2)] = 5  # seeds before a spread is believed
     exact: bool = False  # a count: equal or not
 
 
@@ -123,6 +126,8 @@ def further_seeds(published: Published, values: Sequence[float], rule: Rule) -> 
     More than `MOST_FURTHER` are reported as that many.
     """
     m = len(values)
+    if rule.exact:
+        return 0
     if m < rule.least:
         return rule.least - m
     allowed = limit(published, rule)

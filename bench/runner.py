@@ -83,6 +83,7 @@ class Grid:
             return self._run()
 
     def _run(self) -> int:
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         self._bring_data()
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))

@@ -31,14 +31,14 @@ BACKEND = "shared structure"
 
 
 def jobs(study: Study) -> list[LookupJob] | list[LookupJob | AttentionJob]:
-    """All jobs of a study, seed after seed, small ones first."""
+    """All jobs of a study, seed after seed, protocol after protocol, small ones first."""
     match study:
         case LookupStudy():
             return [
                 lookup_job(model, size, protocol, study.training, study.device, seed)
                 for seed in study.seeds
-                for size in sorted(study.sizes)
                 for protocol in study.protocols
+                for size in sorted(study.sizes)
                 for model in study.models
             ]
         case AttentionStudy():

@@ -112,6 +112,7 @@ def test_a_count_is_equal_or_not():
     exact = Rule(exact=True)
     assert reproduction.judge(published("2708"), [2708], exact).word == "reproduced"
     assert reproduction.judge(published("2708"), [2707], exact).word == "not reproduced"
+    assert reproduction.further_seeds(published("2708"), [2708], exact) == 0
 
 
 def test_an_ordering_is_judged_at_the_papers_number_of_runs_and_not_before():

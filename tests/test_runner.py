@@ -62,6 +62,7 @@ def changed(experiment: Experiment, **changes: object) -> Experiment:
 def run(experiment: Experiment, tmp_path: Path, **options: object) -> tuple[int, list[records.Record], Notes]:
     folder, notes = ResultsFolder(tmp_path / "grid"), Notes()
     storage = f"sqlite:///{folder.path / 'optuna.db'}"
+    folder.write_experiment(experiment)
     errors = Grid(experiment, folder, Silent(), notes, Options(storage_url=storage, **options)).run()
     return errors, folder.records(), notes
 

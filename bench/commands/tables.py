@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
@@ -15,6 +16,7 @@ from bench.paper_rows import PaperTable
 from bench.plan import duration
 from bench.progress import Display, PlainDisplay, display
 from bench.reproduce import Ask, Reproduction
+from bench.reproduction import Word
 from bench.views import sync_table
 
 
@@ -49,32 +51,35 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UserError("--only: name the one table whose rows are meant")
     paths = [table_file.find(name) for name in arguments.table or table_file.names()]
     tables = {path.stem: table_file.read(path) for path in paths}  # whatever is wrong is said before anything runs
-    errors = sum(_one(name, table, arguments) for name, table in tables.items())
-    return FAILED if errors else DONE
-
-
-def _one(name: str, table: table_file.TableFile, arguments: argparse.Namespace) -> int:
-    folder = ResultsFolder(arguments.results.absolute() / name)
     if arguments.dry_run:
-        _dry_run(name, table, folder, arguments)
-        return 0
-    with folder.exclusive():
-        return _run(name, table, folder, arguments)
+        for name, table in tables.items():
+            _dry_run(name, table, arguments)
+        return DONE
+    done = [_run(name, table, arguments) for name, table in tables.items()]
+    if len(done) > 1 and not arguments.json:
+        say(_summary([state for state, _ in done]))
+    return FAILED if any(errors for _, errors in done) else DONE
 
 
-def _run(name: str, table: table_file.TableFile, folder: ResultsFolder, arguments: argparse.Namespace) -> int:
+def _run(name: str, table: table_file.TableFile, arguments: argparse.Namespace) -> tuple[PaperTable, int]:
     from bench.report import paper, paper_values
 
-    table_file.keep(folder, table)
-    with display() as shown:
-        run = Reproduction(name, table, _means(folder, shown, arguments), _ask(arguments))
-        shown.say(f"{table.title}: {len(run.state.compared())} rows to compare")
-        errors = run.run()
-    paper.write(folder, run.state, run.remarks())
+    folder = _folder(name, arguments)
+    with folder.exclusive():
+        table_file.keep(folder, table)
+        with display() as shown:
+            run = Reproduction(name, table, _means(folder, shown, arguments), _ask(arguments))
+            shown.say(f"{table.title}: {len(run.state.compared())} rows to compare")
+            errors = run.run()
+        paper.write(folder, run.state, run.remarks())
     say(paper_values.json_text(run.state) if arguments.json else paper.terminal(run.state, run.remarks()))
-    if arguments.mlflow != "off":
+    if arguments.mlflow != "off" and run.state.compared():
         _track(arguments.mlflow, folder, run.state)
-    return errors
+    return run.state, errors
+
+
+def _folder(name: str, arguments: argparse.Namespace) -> ResultsFolder:
+    return ResultsFolder(arguments.results.absolute() / name)
 
 
 def _track(uri: str | None, folder: ResultsFolder, found: PaperTable) -> None:
@@ -87,8 +92,18 @@ def _track(uri: str | None, folder: ResultsFolder, found: PaperTable) -> None:
         sys.stderr.write(f"{notice}\n")
 
 
-def _dry_run(name: str, table: table_file.TableFile, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
-    run = Reproduction(name, table, _means(folder, PlainDisplay(), arguments), _ask(arguments))
+def _summary(states: Sequence[PaperTable]) -> str:
+    """How often each verdict was passed, by table."""
+    words: tuple[Word, ...] = ("reproduced", "not reproduced", "undecided", "protocol differs", "not run")
+    lines = []
+    for state in states:
+        passed = [row.verdict.word for row in state.shown()] + [row.ours.verdict.word for row in state.orderings]
+        lines.append([state.name, *(passed.count(word) or "" for word in words)])
+    return tabulate(lines, ["table", *words], tablefmt="simple")
+
+
+def _dry_run(name: str, table: table_file.TableFile, arguments: argparse.Namespace) -> None:
+    run = Reproduction(name, table, _means(_folder(name, arguments), PlainDisplay(), arguments), _ask(arguments))
     say(f"{name}: {table.title}")
     for row, seeds in run.planned():
         if row.line:

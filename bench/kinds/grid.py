@@ -105,6 +105,8 @@ def _problems(part: Part, experiment: Experiment) -> Iterator[str]:
     yield from experiment_file.problems(experiment)
     if part.vary and len(experiment.datasets) > 1:
         yield f"vary: its values are the columns, so there is room for one data set, not {len(experiment.datasets)}"
+    if len(experiment.devices) > 1:
+        yield f"experiment.devices: a row is about one device, not {len(experiment.devices)}"
     if strangers := set(part.published) - set(experiment.operators):
         yield f"published: {', '.join(sorted(strangers))} is not among the operators"
     if min(experiment.tuning.seeds, default=FINAL_SEEDS.stop) < FINAL_SEEDS.stop:
@@ -137,8 +139,14 @@ def _sample(cell: Cell) -> Sample:
         seconds=sum(record.seconds for record in work),
         barred=_said(withheld) if withheld else "",
         missing=_said(reasons[0]) if reasons and not cell.fits else "",
-        note=aspects.tuning(cell),
+        note=_tuning(cell),
     )
+
+
+def _tuning(cell: Cell) -> str:
+    """What the study did, and the point that won."""
+    chosen = ", ".join(f"{name} = {value}" for name, value in cell.tuned.items())
+    return "; ".join(filter(None, [aspects.tuning(cell), chosen]))
 
 
 def _said(reason: NotDone) -> str:

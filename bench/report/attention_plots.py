@@ -1,7 +1,7 @@
 """Static against dynamic attention, drawn: what trained models attend to, as figure 1 of Brody, Alon and Yahav 2022.
 
-`attention` shows coefficients of queries over keys as heat maps and, below, each query's ranking of the keys as a line:
-lines of static attention never cross. `attention-statistics` shows tau and entropy of every head.
+`attention` shows the coefficients of queries over keys as heat maps and, below, how each query ranks the keys: in
+static attention the lines of the keys never cross. `attention-statistics` shows tau and entropy of every head.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from bench.outcomes import HeatMap
 from bench.report.attention import LOOKUP, AttentionRow
@@ -19,7 +20,10 @@ from bench.report.canvas import INK, STYLE, rendered
 
 _COLOURS = {"gat": "#D55E00", "gatv2": "#0072B2"}
 _OTHER_COLOUR = "#009E73"
+_NAMES = {"gat": "GAT", "gatv2": "GATv2"}
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#c6dbef", "#4292c6", "#08306b"])
+_KEYS = matplotlib.colormaps["viridis"]
+_FAVOURITE = "#E69F00"
 _MOST_MAPS = 3
 
 
@@ -41,66 +45,102 @@ def _pictured(rows: Sequence[AttentionRow]) -> list[AttentionRow]:
 
 
 def _maps(rows: Sequence[AttentionRow]) -> Figure:
-    figure = Figure(figsize=(4.9 * len(rows), 7.6), layout="constrained")
-    grid = figure.subplots(2, len(rows), squeeze=False, gridspec_kw={"height_ratios": [4.2, 2.2]})
+    figure = Figure(figsize=(4.7 * len(rows), 8.3), layout="constrained")
+    grid = figure.subplots(2, len(rows), squeeze=False, gridspec_kw={"height_ratios": [4.4, 2.4]})
     for position, row in enumerate(rows):
         shown = row.attentions[0].maps[0]
-        _heat_map(grid[0][position], shown, is_first=position == 0)
-        grid[0][position].set_title(_headline(row), loc="left", fontsize=12, pad=26)
-        _rankings(grid[1][position], shown, _colour(row), is_first=position == 0)
-    figure.supxlabel("□ the query's own key: the answer      ● where the query looks most", fontsize=10, color=INK)
+        above, below = grid[0][position], grid[1][position]
+        _headline(above, row)
+        _heat_map(above, shown)
+        _rankings(below, shown)
+        if position == 0:
+            above.set_ylabel("queries: what each one attends to")
+            below.set_ylabel("rank of each key")
+    figure.legend(handles=_marks(), loc="outside lower center", ncols=2)
     return figure
 
 
-def _headline(row: AttentionRow) -> str:
+def _headline(axes: Axes, row: AttentionRow) -> None:
     kind = "static" if row.is_static() else "dynamic"
-    said = "every query ranks the keys alike" if row.is_static() else "each query ranks the keys its own way"
-    return (
-        f"{row.model}: {kind}\n{said}, Kendall’s τ = {row.tau():.2f}\n"
-        f"finds {100 * row.accuracies[0]:.0f} % of the answers"
+    said = "All queries rank the keys alike" if row.is_static() else "Each query ranks the keys its own way"
+    axes.set_title(f"{row.model}: {kind}", loc="left", fontsize=15, fontweight="bold", color=_colour(row), pad=58)
+    axes.annotate(
+        f"{said} (Kendall’s τ = {row.tau():.2f}):\n{100 * row.accuracies[0]:.0f} % of the queries find their value.",
+        (0, 1),
+        xytext=(0, 24),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=10.5,
+        linespacing=1.35,
     )
 
 
-def _heat_map(axes: Axes, shown: HeatMap, *, is_first: bool) -> None:
-    size = len(shown.targets)
+def _heat_map(axes: Axes, shown: HeatMap) -> None:
     axes.imshow(shown.coefficients, cmap=_HEAT, vmin=0, vmax=1, aspect="equal")
     for query, line in enumerate(shown.coefficients):
-        favourite = max(range(len(line)), key=line.__getitem__)
         for key, value in enumerate(line):
             if value >= 0.005:
-                ink = "white" if value > 0.5 else "#444444"
-                axes.text(key, query, f"{value:.2f}".lstrip("0") if value < 0.995 else "1", **_number(ink))
-        axes.plot([favourite - 0.36], [query - 0.34], marker="o", markersize=4, color="#D55E00")
-    for query in range(min(size, len(shown.sources))):
-        box = matplotlib.patches.Rectangle((query - 0.46, query - 0.46), 0.92, 0.92, fill=False, edgecolor=INK)
-        axes.add_patch(box)
+                ink = "white" if value > 0.5 else "#555555"
+                text = f"{value:.2f}".lstrip("0") if value < 0.995 else "1"
+                axes.text(key, query, text, ha="center", va="center", fontsize=8, color=ink)
+        axes.plot([line.index(max(line)) - 0.34], [query - 0.33], **_favourite(4.5))
+        axes.add_patch(Rectangle((query - 0.47, query - 0.47), 0.94, 0.94, fill=False, edgecolor=INK, linewidth=1.4))
     axes.set_xticks(range(len(shown.sources)), shown.sources)
-    axes.set_yticks(range(size), shown.targets if is_first else [""] * size)
+    axes.set_yticks(range(len(shown.targets)), shown.targets)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_color("#999999")
-    if is_first:
-        axes.set_ylabel("queries")
 
 
-def _number(ink: str) -> dict[str, Any]:
-    return {"ha": "center", "va": "center", "fontsize": 7.5, "color": ink}
+def _rankings(axes: Axes, shown: HeatMap) -> None:
+    """One line per key through its ranks, query by query, the most attended on top."""
+    ranks = [_ranks(line) for line in shown.coefficients]
+    size = len(ranks)
+    for key, name in enumerate(shown.sources):
+        line = [ranks[query][key] for query in range(size)]
+        axes.plot(range(size), line, color=_KEYS(0.92 * key / max(1, size - 1)), linewidth=2, alpha=0.8, zorder=2)
+        axes.annotate(name, (size - 1, line[-1]), xytext=(9, 0), textcoords="offset points", va="center", fontsize=9)
+    own = [ranks[query][query] for query in range(size)]
+    square: dict[str, Any] = {
+        "marker": "s",
+        "markersize": 10,
+        "markerfacecolor": "white",
+        "markeredgecolor": INK,
+        "linestyle": "none",
+    }
+    axes.plot(range(size), own, zorder=3, clip_on=False, **square)
+    axes.plot(range(size), [1] * size, zorder=4, clip_on=False, **_favourite(4.5))
+    axes.set_xticks(range(size), shown.targets)
+    axes.set_yticks([1, size], ["first", "last"])
+    axes.set_ylim(size + 0.6, 0.4)
+    axes.set_xlim(-0.4, size - 0.5)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
 
 
-def _rankings(axes: Axes, shown: HeatMap, colour: str, *, is_first: bool) -> None:
-    """One line per query through the coefficients of all keys."""
-    for line in shown.coefficients:
-        axes.plot(range(len(line)), line, color=colour, linewidth=1.4, alpha=0.65)
-    axes.set_xticks(range(len(shown.sources)), shown.sources)
-    axes.set_xlim(-0.5, len(shown.sources) - 0.5)
-    axes.set_ylim(0, 1.04)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, axis="y")
-    axes.set_xlabel("keys: one line for each query")
-    if is_first:
-        axes.set_ylabel("attention")
-    else:
-        axes.set_yticklabels([])
+def _ranks(line: Sequence[float]) -> list[int]:
+    """1 for the largest."""
+    order = sorted(range(len(line)), key=lambda key: -line[key])
+    return [order.index(key) + 1 for key in range(len(line))]
+
+
+def _favourite(size: float) -> dict[str, Any]:
+    return {
+        "marker": "o",
+        "markersize": size,
+        "color": _FAVOURITE,
+        "markeredgecolor": INK,
+        "markeredgewidth": 0.5,
+        "linestyle": "none",
+    }
+
+
+def _marks() -> list[Line2D]:
+    square: dict[str, Any] = {"marker": "s", "markersize": 10, "markerfacecolor": "white", "markeredgecolor": INK}
+    return [
+        Line2D([], [], linestyle="none", label="the query’s own key: the answer", **square),
+        Line2D([], [], label="the key that it attends to most", **_favourite(6)),
+    ]
 
 
 def _statistics(rows: Sequence[AttentionRow]) -> Figure:
@@ -110,8 +150,12 @@ def _statistics(rows: Sequence[AttentionRow]) -> Figure:
     for position, (_, row, layer) in enumerate(labels):
         colour = _colour(row)
         heads = [head for attention in row.attentions for head in attention.heads if head.layer == layer]
-        left.plot([head.tau for head in heads], [position] * len(heads), **_dot(colour))
-        right.plot([head.entropy for head in heads], [position] * len(heads), **_dot(colour))
+        for axes, values in ((left, [head.tau for head in heads]), (right, [head.entropy for head in heads])):
+            axes.plot(values, [position] * len(values), **_dot(colour))
+            axes.annotate(
+                _span(values), (min(values), position), xytext=(-9, 0), textcoords="offset points",
+                ha="right", va="center", fontsize=9,
+            )  # fmt: skip
     left.set_yticks(range(len(labels)), [label for label, _, _ in labels])
     left.set_ylim(len(labels) - 0.4, -0.7)
     left.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
@@ -126,9 +170,8 @@ def _statistics(rows: Sequence[AttentionRow]) -> Figure:
         axes.grid(visible=True, axis="x")
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
-    names = {"gat": "GAT", "gatv2": "GATv2"}
     handles = [
-        Line2D([], [], color=colour, marker="o", linestyle="none", label=names.get(operator, operator))
+        Line2D([], [], color=colour, marker="o", linestyle="none", label=_NAMES[operator])
         for operator, colour in _COLOURS.items()
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
@@ -142,8 +185,13 @@ def _labels(rows: Sequence[AttentionRow]) -> list[tuple[str, AttentionRow, int]]
         layers = sorted({head.layer for head in row.attentions[0].heads})
         for layer in layers:
             where = f"{row.data}, layer {layer}" if len(layers) > 1 else row.data
-            found.append((f"{row.model}\n{where}", row, layer))
+            found.append((f"{_NAMES.get(row.model, row.model)}\n{where}", row, layer))
     return found
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _dot(colour: str) -> dict[str, Any]:

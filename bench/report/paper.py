@@ -170,13 +170,22 @@ def _compared(found: PaperTable, notes: Footnotes) -> Grid:
             _predicted(row),
             _verdict(row, notes),
             seeds(row),
-            notes.mark(f"{row.part.name}: {row.part.protocol}"),
+            _protocol(row, notes),
             duration(row.sample.seconds) if row.sample.seconds else "",
         )
         for row in found.shown()
         if row.line and row.part
     )
     return Grid(f"{found.table.source}: {found.table.metric}", _MAIN, lines, 1)
+
+
+def _protocol(row: Row, notes: Footnotes) -> str:
+    """How the row was run, and what its study chose where settings were tuned."""
+    part = row.require_part()
+    marks = [notes.mark(f"{part.name}: {part.protocol}")]
+    if row.sample.note:
+        marks.append(notes.mark(f"{row.require_line().subject} on {row.column}: {row.sample.note}"))
+    return " ".join(marks)
 
 
 def _verdict(row: Row, notes: Footnotes) -> str:
@@ -239,8 +248,8 @@ def _tests(found: PaperTable) -> Grid:
             str(result.asked.gat),
             str(result.asked.gatv2),
             result.asked.p,
-            wording.p_value(result.found.p_one_sided),
-            wording.p_value(result.found.p_two_sided),
+            _p(result.found.p_one_sided),
+            _p(result.found.p_two_sided),
             f"{result.found.cohen_d:.2f}",
             "yes" if result.agrees else "no",
         )
@@ -279,4 +288,9 @@ def _latex_table(grid: Grid) -> str:
 
 
 def _p_pair(one_sided: float, two_sided: float) -> str:
-    return f"{wording.p_value(one_sided)}; {wording.p_value(two_sided)}"
+    return f"{_p(one_sided)}; {_p(two_sided)}"
+
+
+def _p(value: float) -> str:
+    """Four decimals, as the papers print them."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -5,13 +5,13 @@ import io
 import json
 from typing import Any
 
-from bench.paper_rows import OrderingResult, PaperTable, Row
+from bench.paper_rows import OrderingResult, PaperTable, Row, SignificanceResult
 from bench.summary import mean, std
 
 
 def csv_text(found: PaperTable) -> str:
-    """A line per row."""
-    rows = [_object(row) for row in found.shown()]
+    """A line per row; of a table that holds tests only, a line per test."""
+    rows = [_object(row) for row in found.shown()] or [_test(test) for test in found.significance]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["row"], lineterminator="\n")
     writer.writeheader()
@@ -20,13 +20,14 @@ def csv_text(found: PaperTable) -> str:
 
 
 def json_text(found: PaperTable) -> str:
-    """The same with the orderings."""
+    """The same with the orderings and the paper's own tests."""
     content = {
         "table": found.name,
         "title": found.table.title,
         "source": found.table.source,
         "rows": [_object(row) for row in found.shown()],
         "orderings": [_ordering(ordering) for ordering in found.orderings],
+        "tests": [_test(test) for test in found.significance],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
@@ -71,4 +72,21 @@ def _ordering(result: OrderingResult) -> dict[str, Any]:
         "p_one_sided": result.ours.p_one_sided,
         "p_two_sided": result.ours.p_two_sided,
         "verdict": str(result.ours.verdict),
+    }
+
+
+def _test(result: SignificanceResult) -> dict[str, Any]:
+    asked, found = result.asked, result.found
+    return {
+        "data": asked.row,
+        "runs": asked.runs,
+        "gat": asked.gat.value,
+        "gat_std": asked.gat.std,
+        "gatv2": asked.gatv2.value,
+        "gatv2_std": asked.gatv2.std,
+        "printed_p": asked.p,
+        "p_one_sided_student": found.p_one_sided,
+        "p_two_sided_welch": found.p_two_sided,
+        "cohen_d": found.cohen_d,
+        "agrees": result.agrees,
     }
