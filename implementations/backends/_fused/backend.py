@@ -10,7 +10,16 @@ from implementations.backends._fused import layers, library
 from implementations.backends._fused.layers import FusedLayer
 from implementations.backends._fused.structures import Edges
 from implementations.backends._fused.whole_step import WholeStep, can_own
-from implementations.contract import AMOUNT_OF_WORK, Fact, Graph, LayerConfig, Operator, Semantics, Trainer, TrainingProblem
+from implementations.contract import (
+    AMOUNT_OF_WORK,
+    Fact,
+    Graph,
+    LayerConfig,
+    Operator,
+    Semantics,
+    Trainer,
+    TrainingProblem,
+)
 
 OPERATORS = ("gat", "gatv2")
 DROPOUT = (
@@ -20,8 +29,8 @@ DROPOUT = (
 
 PRUNED = Fact(
     "trains on the receptive field of the training nodes",
-    "a training step computes only the nodes and edges that the training nodes' logits depend on: the gradient is exact, "
-    "the amount of work another; evaluation is of all nodes",
+    "a training step computes only the nodes and edges that the training nodes' logits depend on: the gradient is "
+    "exact, the amount of work another; evaluation is of all nodes",
 )
 
 

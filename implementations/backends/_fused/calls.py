@@ -1,11 +1,13 @@
-"""A training step as a list of calls for the kernels, made once and run as one. The structs have their twins in `types.h`."""
+"""A training step as a list of calls for the kernels, made once and run as one.
+
+The structs have their twins in `types.h`.
+"""
 
 import ctypes
 from ctypes import c_double, c_int64, c_void_p
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from implementations.backends._fused import library
 from implementations.backends._fused.library import Attention, Noise, Shape, Sparse, is_double, kernels
@@ -241,8 +243,3 @@ class Program:
 def no_noise() -> Noise:
     """Nothing is dropped."""
     return library.Noise(None, 1.0)
-
-
-def sizes(tensor: Tensor) -> tuple[int, int]:
-    """Rows and numbers in a row."""
-    return tensor.shape[0], tensor.shape[1]

@@ -44,7 +44,12 @@ class SparseInputs:
         program.add(
             SparseProduct(
                 self.patterns[out.shape[0]].by_row.c(),
-                address(self.values), self.noise, address(weight.packed), bias, address(out), out.shape[1]
+                address(self.values),
+                self.noise,
+                address(weight.packed),
+                bias,
+                address(out),
+                out.shape[1],
             )
         )
 

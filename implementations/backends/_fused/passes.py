@@ -67,7 +67,7 @@ class Mask(NamedTuple):
 
     site: str  # "features 0", "attention 1"
     keep: Tensor  # bits
-    count: int
+    decisions: int
 
 
 @dataclass(eq=False)
@@ -264,15 +264,17 @@ class Pass:
         self.program.add(Spread(*grad.shape, weights.rows.c(), address(grad), address(spread)))
         return spread
 
-    def _attention_gradient(
-        self, weights: Weights, layer: _Attended, grad_out: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def _attention_gradient(self, weights: Weights, layer: _Attended, grad_out: Tensor) -> tuple[Tensor, Tensor | None]:
         row = weights.rows.row
         grad_source = self.arena.take(layer.edges.num_nodes, row)
         grad_target = self.arena.take(layer.edges.num_targets, row) if self.net.is_v2 else None
         partial = self.arena.take(PARTS, 2, row)
         call = layer.call
-        call.grad_out, call.grad_source, call.grad_target = address(grad_out), address(grad_source), address(grad_target)
+        call.grad_out, call.grad_source, call.grad_target = (
+            address(grad_out),
+            address(grad_source),
+            address(grad_target),
+        )
         call.grad_a, call.partial = address(weights.vector_grads), address(partial)
         self.program.add(AttendBack(ctypes.pointer(call), self.net.is_v2))
         self.arena.give(partial)

@@ -33,7 +33,7 @@ def receptive(edges: Edges, nodes: Tensor, num_layers: int) -> Field:
     for _ in range(num_layers):
         targets = len(order)
         inside = number[target_of] >= 0
-        sources = source_of[inside].unique()
+        sources = torch.unique(source_of[inside])
         new = sources[number[sources] < 0]
         order = torch.cat([order, new])
         number[new] = torch.arange(targets, len(order))

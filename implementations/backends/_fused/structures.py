@@ -42,9 +42,7 @@ class Edges:
         source_of = graph.sources[in_order].to(torch.int32)
         source_rows, position_of = sort(source_of, graph.num_nodes)
         target_of = graph.targets[in_order].to(torch.int32)[position_of.to(torch.int64)]
-        return cls(
-            graph.num_nodes, target_rows, source_of, source_rows, target_of, position_of, order, graph.num_nodes
-        )
+        return cls(graph.num_nodes, target_rows, source_of, source_rows, target_of, position_of, order, graph.num_nodes)
 
     @property
     def num_edges(self) -> int:

@@ -48,7 +48,9 @@ class Weight:
     def pack(self, program: Program, with_transposed: bool) -> None:
         """Bring the parameter's present values into the order of the kernels."""
         if self.inverse is not None:
-            program.add(Gather(self.index.numel(), address(self.index), self.parameter.data_ptr(), address(self.packed)))
+            program.add(
+                Gather(self.index.numel(), address(self.index), self.parameter.data_ptr(), address(self.packed))
+            )
         if with_transposed and self.transposed_index is not None:
             program.add(
                 Gather(
@@ -95,8 +97,8 @@ class Weights:
             index = self._index(name, positions) - 1
             self.by_name[name] = Weight.of(parameter.detach(), index, is_product and previous is not None)
         self.vector_grads = torch.empty(2, rows.row, dtype=self.dtype)  # one kernel writes both
-        for name, grad in zip(("a_source", "a_target") if "a_source" in self.by_name else ("a",), self.vector_grads):
-            self.by_name[name].grad = grad
+        for number, name in enumerate(name for name in ("a", "a_source", "a_target") if name in self.by_name):
+            self.by_name[name].grad = self.vector_grads[number]
 
     def __getitem__(self, name: str) -> Weight:
         return self.by_name[name]
