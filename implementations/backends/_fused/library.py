@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+FOLDER = Path(__file__).parent
 WIDTH = {torch.float32: 8, torch.float64: 4}
 """Numbers in a register."""
 
@@ -107,12 +108,12 @@ def missing() -> str | None:
     if _file() is None:
         return (
             "the kernels were not compiled at set-up, for want of a C++ compiler; "
-            "install one (g++ or clang++) and run pip install --editable . again"
+            "install one (g++ or clang++), remove .venv/ready and run make setup"
         )
     try:
         kernels()
     except OSError as problem:
-        return f"the compiled kernels cannot be loaded ({problem}); run pip install --editable . again"
+        return f"the compiled kernels cannot be loaded ({problem}); remove .venv/ready and run make setup"
     return None
 
 
@@ -148,6 +149,5 @@ def is_double(dtype: torch.dtype) -> int:
     return int(dtype == torch.float64)
 
 
-@cache
 def _file() -> Path | None:
-    return next(iter(sorted(Path(__file__).parent.glob("_kernels*.so"))), None)
+    return next(iter(sorted(FOLDER.glob("_kernels*.so"))), None)

@@ -1,0 +1,245 @@
+"""The compiled kernels: gradients, graphs of any shape, threads, instruction sets, the whole step with dropout on."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from implementations.backends import fused, fused_step, fused_step_pruned, scatter
+from implementations.backends._fused import library
+from implementations.backends._fused.noise import Noise
+from implementations.backends._fused.passes import Pass
+from implementations.contract import Graph, LayerConfig, TrainingProblem, load
+from implementations.operators import gat, gatv2
+
+CPU = torch.device("cpu")
+OPERATORS = pytest.mark.parametrize("operator", [gat, gatv2], ids=lambda operator: operator.name)
+
+pytestmark = pytest.mark.skipif(library.missing() is not None, reason=str(library.missing()))
+
+
+def random_graph(num_nodes: int = 9, num_edges: int = 30, seed: int = 0) -> Graph:
+    """Directed, unsorted, with repeated edges; some nodes may hear of nobody."""
+    generator = torch.Generator().manual_seed(seed)
+    return Graph(num_nodes, torch.randint(num_nodes, (2, num_edges), generator=generator))
+
+
+def layer_of(backend, operator, config: LayerConfig, dtype=torch.float64, seed: int = 0):
+    layer = backend.layer(operator, config).to(dtype)
+    start = operator.init(config, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed + 1)
+    start = {name: value + 0.3 * torch.randn(value.shape, generator=generator) for name, value in start.items()}
+    load(layer, backend.names(operator, config), start)
+    return layer
+
+
+def features(num_nodes: int, width: int, dtype=torch.float64) -> Tensor:
+    return torch.randn(num_nodes, width, generator=torch.Generator().manual_seed(3), dtype=dtype)
+
+
+SHAPES = [(8, 5, True), (1, 7, False), (3, 4, True), (6, 2, False)]  # heads, channels, concatenated
+
+
+@OPERATORS
+@pytest.mark.parametrize(("heads", "channels", "concat"), SHAPES)
+def test_gradients_with_fixed_decisions_are_those_of_finite_differences(operator, heads, channels, concat):
+    graph = random_graph(6, 15)
+    config = LayerConfig(3, channels, heads, concat, residual=True, attention_dropout=0.4)
+    layer = layer_of(fused.BACKEND, operator, config)
+    kept = torch.rand(graph.num_edges * heads, generator=torch.Generator().manual_seed(1)) > 0.4
+    layer.noise = Noise.of(kept, 0.4)
+    edges = fused.BACKEND.prepare(graph, CPU)
+    names, values = zip(*layer.named_parameters(), strict=True)
+
+    def call(x, *parameters):
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x, edges))
+
+    inputs = [features(6, 3).requires_grad_(), *(value.detach().clone().requires_grad_() for value in values)]
+    assert torch.autograd.gradcheck(call, inputs)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.data())
+def test_any_graph_gives_what_plain_pytorch_gives(data):
+    num_nodes = data.draw(st.integers(1, 12))
+    node = st.integers(0, num_nodes - 1)
+    edges = data.draw(st.lists(st.tuples(node, node), max_size=90))
+    graph = Graph(num_nodes, torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).t().contiguous())
+    operator = data.draw(st.sampled_from([gat, gatv2]))
+    heads, channels, concat = data.draw(st.sampled_from(SHAPES))
+    share_weights = data.draw(st.booleans())
+    config = LayerConfig(4, channels, heads, concat, bias=data.draw(st.booleans()), share_weights=share_weights)
+    found = []
+    for backend in (fused.BACKEND, scatter.BACKEND):
+        layer = layer_of(backend, operator, config)
+        x = features(num_nodes, 4).requires_grad_()
+        out = layer(x, backend.prepare(graph, CPU))
+        out.square().sum().backward()
+        found.append([out, x.grad, *(parameter.grad for _, parameter in sorted(layer.named_parameters()))])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+def problem(
+    operator, *, dropout: float = 0.5, sparse: bool = True, dtype=torch.float64, residual: bool = True, backend=fused
+) -> TrainingProblem:
+    graph = random_graph(60, 300, seed=5)
+    hidden = LayerConfig(12, 5, 8, attention_dropout=dropout, residual=residual)
+    configs = [hidden, LayerConfig(40, 4, 3, concat=False, attention_dropout=dropout, residual=residual)]
+    x = features(60, 12, dtype).relu()
+    return TrainingProblem(
+        layers=[layer_of(backend.BACKEND, operator, config, dtype, 7 + k) for k, config in enumerate(configs)],
+        configs=configs,
+        feature_dropout=dropout,
+        x=x.to_sparse_csr() if sparse else x,
+        prepared=backend.BACKEND.prepare(graph, CPU),
+        y=torch.randint(4, (60,), generator=torch.Generator().manual_seed(2)),
+        nodes=torch.tensor([3, 17, 4, 40, 59, 8]),
+        lr=0.01,
+        weight_decay=1e-3,
+    )
+
+
+def parameters(given: TrainingProblem) -> list[Tensor]:
+    return [parameter.detach() for layer in given.layers for parameter in layer.parameters()]
+
+
+def trained(given: TrainingProblem, backend=fused_step, steps: int = 5, operator=gatv2, seed: int = 0):
+    torch.manual_seed(seed)
+    trainer = backend.BACKEND.whole_step(operator, given)
+    losses = torch.stack([trainer.step() for _ in range(steps)])
+    return losses, parameters(given), trainer
+
+
+@OPERATORS
+@pytest.mark.parametrize("sparse", [True, False])
+def test_the_whole_step_is_that_of_autograd_under_the_same_decisions(operator, sparse):
+    ours, theirs = problem(operator, sparse=sparse), problem(operator, sparse=sparse)
+    torch.manual_seed(0)
+    trainer = fused_step.BACKEND.whole_step(operator, ours)
+    adam = torch.optim.Adam(
+        [parameter for layer in theirs.layers for parameter in layer.parameters()], lr=ours.lr, weight_decay=1e-3
+    )
+    for _ in range(5):
+        loss = trainer.step()
+        adam.zero_grad()
+        true_loss = F.cross_entropy(with_decisions(theirs, trainer.training)[theirs.nodes], theirs.y[theirs.nodes])
+        true_loss.backward()
+        adam.step()
+        torch.testing.assert_close(loss, true_loss.detach(), rtol=1e-12, atol=0)
+    for own, true in zip(parameters(ours), parameters(theirs), strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-9, atol=1e-11)
+
+
+def with_decisions(given: TrainingProblem, of: Pass) -> Tensor:
+    """The network through autograd, dropping what the last step of a trainer dropped."""
+    kept = {mask.site: Noise(mask.keep, given.feature_dropout).mask(mask.decisions) for mask in of.masks}
+    scale = 1 / (1 - given.feature_dropout)
+    x = given.x.to_dense() if given.x.layout == torch.sparse_csr else given.x
+    mask = kept["features 0"]
+    if given.x.layout == torch.sparse_csr:
+        rows, columns = given.x.crow_indices(), given.x.col_indices()
+        mask = torch.sparse_csr_tensor(rows, columns, mask.double(), x.shape, check_invariants=True).to_dense()
+    x = x * mask.reshape(x.shape) * scale
+    for position, (layer, config) in enumerate(zip(given.layers, given.configs, strict=True)):
+        layer.noise = Noise.of(kept[f"attention {position}"], config.attention_dropout)
+        x = layer(x, given.prepared)
+        if position < len(given.layers) - 1:
+            # The kernels decide in the order of their rows: channel by channel, heads side by side.
+            mask = kept[f"features {position + 1}"].view(-1, config.out_channels, config.heads)
+            x = F.elu(x) * mask.transpose(1, 2).flatten(1) * scale
+    return x
+
+
+@OPERATORS
+def test_the_receptive_field_has_the_gradients_of_the_whole_graph(operator):
+    whole, pruned = problem(operator, dropout=0.0), problem(operator, dropout=0.0)
+    losses, after, _ = trained(whole, fused_step, operator=operator)
+    pruned_losses, pruned_after, trainer = trained(pruned, fused_step_pruned, operator=operator)
+    torch.testing.assert_close(losses, pruned_losses, rtol=1e-11, atol=0)
+    for own, true in zip(pruned_after, after, strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-8, atol=1e-10)
+    assert trainer.logits().shape == (60, 4)
+    assert len(trainer.training.data.field.nodes) <= 60
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@OPERATORS
+def test_one_and_two_threads_give_the_same_bits(operator, threads):
+    found = []
+    for count in (1, 2):
+        threads(count)
+        losses, after, trainer = trained(problem(operator, dtype=torch.float32), operator=operator)
+        found.append([losses, *after, trainer.logits()])
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+@OPERATORS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_processor_computes_the_same(operator, dtype):
+    found = []
+    for wide in (True, False):
+        library.use_wide(wide)
+        try:
+            losses, _, trainer = trained(problem(operator, dtype=dtype), operator=operator)
+        finally:
+            library.use_wide(True)
+        found.append((losses, trainer.logits()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4 if dtype == torch.float32 else 1e-10, atol=1e-5)
+
+
+def test_torchs_seed_decides_what_is_dropped():
+    first, again, other = (trained(problem(gatv2), seed=seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_about_as_many_decisions_drop_as_should():
+    kept = Noise.draw(200_000, 0.6, key=12345).mask(200_000).double()
+    assert abs(float(kept.mean()) - 0.4) < 4 * (0.24 / 200_000) ** 0.5
+
+
+def test_evaluation_follows_weights_that_are_loaded_later():
+    given = problem(gatv2)
+    _, _, trainer = trained(given)
+    before = trainer.logits()
+    kept = [layer.state_dict() for layer in problem(gatv2).layers]
+    for layer, state in zip(given.layers, kept, strict=True):
+        layer.load_state_dict(state)
+    fresh = problem(gatv2, dropout=0.0)
+    expected = fused_step.BACKEND.whole_step(gatv2, fresh).logits()
+    assert not torch.allclose(before, expected)
+    torch.testing.assert_close(trainer.logits(), expected)
+
+
+def test_layers_go_through_autograd_and_so_does_a_network_of_another_form():
+    given = problem(gat)
+    assert fused.BACKEND.whole_step(gat, given) is None
+    wide = [*given.configs[:-1], replace(given.configs[-1], concat=True)]
+    assert fused_step.BACKEND.whole_step(gat, replace(given, configs=wide)) is None
+
+
+def test_without_compiled_kernels_the_back_end_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    reason = fused.BACKEND.unsupported(gat, LayerConfig(3, 4, 2), CPU)
+    assert reason is not None
+    assert "were not compiled" in reason
+    assert "make setup" in reason
+
+
+def test_no_other_device_and_no_other_operator_is_claimed():
+    from implementations.operators import gatv2_labml
+
+    assert "CPU only" in (fused.BACKEND.unsupported(gat, LayerConfig(3, 4, 2), torch.device("cuda")) or "")
+    assert "gatv2_labml" in (fused.BACKEND.unsupported(gatv2_labml, LayerConfig(3, 4, 2), CPU) or "")
