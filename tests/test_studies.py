@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import experiment_file, records, studies
-from bench.commands import tables
+from bench.commands import report
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.progress import PlainDisplay
@@ -193,7 +193,7 @@ def test_tables_are_printed_from_the_records(attended, capsys):
     import argparse
 
     _, folder = attended
-    tables.execute(argparse.Namespace(experiment="small", results=folder.path.parent, into=None))
+    report.execute(argparse.Namespace(experiment="small", results=folder.path.parent, into=None))
     assert "dynamic" in capsys.readouterr().out
 
 
