@@ -104,6 +104,7 @@ def run(study: Study, folder: ResultsFolder, options: Options | None = None, mlf
         UserError: another run holds the folder.
     """
     with folder.exclusive(), live_tracking(mlflow, folder, study) as tracking:
+        folder.write_experiment(study)
         with display() as shown:
             errors = StudyRun(study, folder, shown, tracking, options or Options()).run()
         if tracking.trouble:
@@ -124,7 +125,7 @@ class StudyRun:
 
     def run(self) -> int:
         """Whatever is missing; returns how many jobs ended in an error."""
-        self.folder.write_experiment(self.study)
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         done = records.latest(self.folder.records())
         todo = [job for job in jobs(self.study) if not self._stands(done.get(job.id))]
         crew = Crew(slots=self._slots, limit_s=self.study.job_s)
