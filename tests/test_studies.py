@@ -11,11 +11,13 @@ from bench import experiment_file, records, studies
 from bench.commands import report
 from bench.errors import UserError
 from bench.folder import ResultsFolder
+from bench.kinds.study import KIND
 from bench.progress import PlainDisplay
 from bench.report import attention, lookup
 from bench.report import study as study_report
 from bench.runner import Options
 from bench.study_config import AttentionStudy, LookupStudy
+from bench.table_file import Part
 from bench.views import sync, write_views
 
 LOOKUP = """
@@ -100,6 +102,7 @@ def read(tmp_path: Path, text: str):
 
 def run(study, path: Path) -> ResultsFolder:
     folder = ResultsFolder(path)
+    folder.write_experiment(study)
     errors = studies.StudyRun(study, folder, Silent(), Nobody(), Options(parallel=1)).run()
     assert errors == 0
     return folder
@@ -260,3 +263,16 @@ def test_a_grid_is_not_taken_for_a_study_nor_a_study_for_a_grid(tmp_path):
 def test_the_studies_that_come_along_are_valid(name):
     study = studies.read(name)
     assert studies.jobs(study)
+
+
+def test_a_study_gives_a_papers_table_its_rows(looked_up):
+    _, folder = looked_up
+    plain = {"name": "part", "kind": "study", "protocol": "as it is", "seeds": {"least": 1, "most": 1}}
+    asked = {"study": str(folder.path.parent / "small.toml"), "protocol": "paper"}
+    part = Part.model_validate(plain | {"experiment": asked})
+    samples = KIND.samples(part, folder.records())
+    assert list(samples) == KIND.lines(part)
+    assert any(sample.values for sample in samples.values())
+    assert all(0 <= value <= 100 for sample in samples.values() for value in sample.values.values())
+    part = part.model_copy(update={"experiment": {"study": "lookup", "protocol": "papr"}})
+    assert "did you mean 'paper'" in " ".join(KIND.problems(part))
