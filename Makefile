@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table perf test check test-gpu test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check test-gpu test-faults test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ check: setup ## style and types
 
 test-gpu: setup ## run the tests that need an accelerator
 	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)
+
+test-faults: setup ## kill, fill, tear, lock and starve it, and see that nothing is lost
+	@$(VENV)/bin/python -m pytest -m faults $(ARGS)
 
 test-slow: setup ## run the tests that take minutes
 	@$(VENV)/bin/python -m pytest -m slow $(ARGS)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -43,6 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output went away, as `head` does; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        sys.stderr.write(f"bench: {problem.filename}: {problem.strerror}; {_cure(problem)}\n")
+        return USER_ERROR
+
+
+def _cure(problem: OSError) -> str:
+    """What to do about a file that the system refuses."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room; what was finished is recorded, and the same command goes on from there"
+    if problem.errno in (errno.EMFILE, errno.ENFILE):
+        return "allow more open files (`ulimit -n`); the same command goes on from there"
+    return "let --results name a folder that can be written, or mend this one"
 
 
 def _run(arguments: list[str]) -> int:

@@ -136,7 +136,7 @@ class Budget(Frozen):
     cell_fit_s: PositiveFloat = 3600.0  # all seeds of one cell
     study_s: PositiveFloat = 3600.0  # one tuning study
     job_s: PositiveFloat = 3600.0  # one job; killed beyond it
-    memory_gib: PositiveFloat | None = None  # one job; the device's free memory if absent
+    memory_gib: PositiveFloat | None = None  # one job, enforced; the device's free memory, not enforced, if absent
 
 
 class Statistics(Frozen):

@@ -12,6 +12,7 @@ from bench.worker import Done
 
 TICK_S = 0.25
 Finished = tuple[Job, Done]
+Results = queue.SimpleQueue[Finished | Exception]
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Crew:
 
         Yields None while nothing finishes. Leaving the loop early, by an exception or Ctrl-C, kills what is at work.
         """
-        finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        finished: Results = queue.SimpleQueue()
         hands = [
             _Hand(self, slot, waiting, finished, title)
             for device, waiting in _by_device(jobs).items()
@@ -77,7 +78,7 @@ class _Hand(threading.Thread):
         crew: Crew,
         slot: str,
         waiting: "queue.SimpleQueue[Job]",
-        finished: "queue.SimpleQueue[Finished]",
+        finished: Results,
         title: Callable[[Job], str],
     ) -> None:
         super().__init__(daemon=True)
@@ -93,6 +94,8 @@ class _Hand(threading.Thread):
                 self._one(self._waiting.get_nowait())
         except queue.Empty:
             pass
+        except Exception as problem:  # noqa: BLE001 - no process could be started, say; the runner's thread raises it
+            self._finished.put(problem)
         finally:
             self._crew.at_work.pop(self._slot, None)
             if self._worker is not None:
@@ -110,6 +113,8 @@ class _Hand(threading.Thread):
         if self._worker is None:
             threads = job.threads if isinstance(job, SpeedJob) else 1
             self._worker = self._crew.take(self._slot) or Worker(threads)
+            if self._stopped.is_set():  # too late for `stop` to have seen the worker
+                return
         name = self._title(job)
         self._show(name)
         place = Place(self._slot, self._crew.storage_url, self._crew.memory_bytes)
@@ -127,7 +132,7 @@ def _by_device(jobs: Sequence[Job]) -> Mapping[str, "queue.SimpleQueue[Job]"]:
     return waiting
 
 
-def _take(finished: "queue.SimpleQueue[Finished]", expected: int) -> Iterator[Finished | None]:
+def _take(finished: Results, expected: int) -> Iterator[Finished | None]:
     taken = 0
     while taken < expected:
         try:
@@ -135,5 +140,7 @@ def _take(finished: "queue.SimpleQueue[Finished]", expected: int) -> Iterator[Fi
         except queue.Empty:
             yield None
         else:
+            if isinstance(item, Exception):
+                raise item
             taken += 1
             yield item

@@ -46,6 +46,10 @@ class Device(Protocol):
         """What a job may still allocate."""
         ...
 
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Let this process allocate so much beyond what it has; more fails as if memory had ended."""
+        ...
+
     def describe(self) -> dict[str, str]:
         """What a record says of the device: model, driver, clock."""
         ...

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from bench import records
 from bench.config import Experiment
-from bench.errors import UserError
+from bench.errors import UserError, naming
 from bench.study_config import SCHEMAS, AttentionStudy, LookupStudy, Study
 
 SNAPSHOT = "experiment.json"
@@ -82,7 +82,8 @@ class ResultsFolder:
                 "or pass --results with another folder"
             ) from None
         try:
-            holder.write_text(f"process {os.getpid()} on {os.uname().nodename}\n")
+            with naming(holder):
+                holder.write_text(f"process {os.getpid()} on {os.uname().nodename}\n")
             yield
         finally:
             holder.unlink(missing_ok=True)
@@ -92,6 +93,11 @@ class ResultsFolder:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write under a temporary name, then rename: a reader sees the old content or the new, never half."""
     data = content.encode() if isinstance(content, str) else content
+    with naming(path):
+        _write_and_rename(path, data)
+
+
+def _write_and_rename(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

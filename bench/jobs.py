@@ -31,7 +31,7 @@ class Place:
 
     slot: str  # "cpu:0"
     storage_url: str = ""  # of Optuna studies
-    memory_bytes: int | None = None
+    memory_bytes: int | None = None  # predicted to need more, it is not run; trying to take more, it fails
 
 
 Progress = Callable[[str], None]
@@ -68,7 +68,10 @@ def _enter(job: Job, place: Place) -> torch.device:
     device = DEVICES.get(job.device)
     if reason := device.unavailable():
         raise Unsupported(reason)
-    return device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+    entered = device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+    if place.memory_bytes is not None:
+        device.limit_memory(place.memory_bytes)
+    return entered
 
 
 GraphJob = ParityJob | SpeedJob | TuneJob | FitJob | AttentionJob

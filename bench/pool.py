@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from bench.jobs import Place
 from bench.outcomes import NotDone
@@ -21,6 +24,10 @@ from bench.work import Job
 from bench.worker import Done
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+VMSTAT = Path("/proc/vmstat")
+ATTEMPTS = 3
+KILLED = NotDone(status="error", reason=f"somebody killed the job's process (signal 9), {ATTEMPTS} times in a row")
+OUT_OF_MEMORY = NotDone(status="out_of_memory", reason="the system killed the job (signal 9): memory had ended")
 
 
 class Worker:
@@ -31,9 +38,20 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._errors: IO[str] | None = None
+        self._given_up = False
 
     def run(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
-        """Run one job; a crash or a timeout of the child is an outcome."""
+        """Run one job; a crash or a timeout is an outcome, and a child that somebody killed is replaced."""
+        for _ in range(ATTEMPTS):
+            oom_kills = _oom_kills()
+            done = self._attempt(job, place, limit_s, on_progress)
+            if done.outcome != KILLED or self._given_up:
+                break
+            if oom_kills is None or oom_kills != _oom_kills():
+                return done.model_copy(update={"outcome": OUT_OF_MEMORY})
+        return done
+
+    def _attempt(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
         started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         outcome = None
         try:
@@ -56,16 +74,25 @@ class Worker:
         return Done(outcome=outcome, environment={}, started_utc=started, seconds=seconds)
 
     def kill(self) -> None:
-        """Kill the child with its own children; may be called while another thread is in `run`."""
-        if (process := self._process) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        """Kill the child for good; may be called while another thread is in `run`, which then ends."""
+        self._given_up = True
+        self._kill_process()
+
+    def _kill_process(self) -> None:
+        """With its own children, also those that left its process group."""
+        if (process := self._process) is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill the child, if it lives, and release what belongs to it."""
         if self._process is None:
             return
-        self.kill()
+        self._kill_process()
         self._process.wait()
         for stream in (self._process.stdin, self._errors):
             if stream is not None:
@@ -91,6 +118,8 @@ class Worker:
             start_new_session=True,
         )
         threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
+        if self._given_up:  # `kill` came too early to find the process
+            self._kill_process()
         return self._process
 
     def _crashed(self) -> NotDone:
@@ -98,8 +127,7 @@ class Worker:
         code = self._process.wait()
         detail = self._last_errors()
         if code == -signal.SIGKILL:
-            reason = "the job was killed (signal 9), as the system does when memory ends"
-            return NotDone(status="out_of_memory", reason=reason, detail=detail)
+            return KILLED
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return NotDone(status="error", reason=f"the job's process died with {how}", detail=detail)
 
@@ -111,10 +139,20 @@ class Worker:
         return self._errors.read()[-4000:]
 
 
+def _oom_kills() -> int | None:
+    """Processes that the kernel has killed for memory so far, those in containers too; None where it does not say."""
+    try:
+        lines = VMSTAT.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
 def _forward(stream: IO[str], answers: "queue.SimpleQueue[str | None]") -> None:
     with stream:
         for line in stream:
-            answers.put(line)
+            if line.endswith("\n"):  # a child that was killed may leave half an answer
+                answers.put(line)
     answers.put(None)
 
 

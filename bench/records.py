@@ -7,13 +7,14 @@ written by a newer version is refused; an older one is upgraded while reading, s
 import json
 import os
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from bench.config import Frozen
-from bench.errors import UserError
+from bench.errors import UserError, naming
 from bench.outcomes import NotDone, Outcome
 from bench.work import CellKey, Job
 
@@ -67,13 +68,22 @@ def latest(records: list[Record]) -> dict[str, Record]:
 
 
 def append(folder: Path, record: Record) -> None:
-    """Add one record and return once it is on disk."""
+    """Add one record and return once it is on disk.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; the file is as it was.
+    """
     path = folder / NAME
-    _set_torn_tail_aside(path)
-    with path.open("ab") as file:
-        file.write(record.model_dump_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with naming(path):
+        _set_torn_tail_aside(path)
+        with path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                _write_whole(file, record.model_dump_json().encode() + b"\n")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
 
 
 def _parse(path: Path) -> Iterator[Record]:
@@ -106,6 +116,13 @@ def _record(line: bytes, where: str) -> Record:
         first = problem.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{where}: {place}: {first['msg']}; move the line elsewhere to go on") from None
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    """Unbuffered, so that nothing is left to be written after a failure; the system may take a part at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _set_torn_tail_aside(path: Path) -> None:

@@ -6,6 +6,7 @@ Never imports MLflow. Ends when its standard input does, so a killed runner leav
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -75,6 +76,8 @@ def _claim_stdout() -> Any:
 def _read_requests(requests: "queue.SimpleQueue[str]") -> None:
     for line in sys.stdin:
         requests.put(line)
+    if os.getpgrp() == os.getpid():  # as the runner starts it: what the job itself has started ends with it
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 

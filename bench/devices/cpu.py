@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,12 @@ class Cpu:
     def free_memory_bytes(self) -> int:
         """What the kernel says can be had without swapping."""
         return int(psutil.virtual_memory().available)
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Bound the process's data, which unlike its address space is only what can be written (Linux only)."""
+        if STATUS.exists():
+            hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+            resource.setrlimit(resource.RLIMIT_DATA, (_status_bytes("VmData") + limit_bytes, hard))
 
     def describe(self) -> dict[str, str]:
         """Model and core count."""

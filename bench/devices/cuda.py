@@ -60,6 +60,11 @@ class Cuda:
         """Free memory of the current GPU."""
         return int(torch.cuda.mem_get_info()[0])
 
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Bound PyTorch's share of the current GPU."""
+        total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
+
     def describe(self) -> dict[str, str]:
         """Model, memory and CUDA version."""
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())

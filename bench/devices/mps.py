@@ -55,6 +55,10 @@ class Mps:
         """What Metal recommends as a working set, less what is in use."""
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
 
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Bound PyTorch's share of the working set that Metal recommends."""
+        torch.mps.set_per_process_memory_fraction(min(1.0, limit_bytes / torch.mps.recommended_max_memory()))
+
     def describe(self) -> dict[str, str]:
         """Metal does not name the chip."""
         return {"device": "Apple GPU (Metal)"}

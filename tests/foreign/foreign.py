@@ -1,9 +1,14 @@
 """Back ends of "another package", each with a fault of its own; announced by entry points, as a stranger's would be."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from implementations.backends.scatter import BACKEND as SCATTER
@@ -33,6 +38,39 @@ class Hanging(Foreign):
 class Failing(Foreign):
     def prepare(self, graph, device):
         raise RuntimeError("the library is out of sorts")
+
+
+class Shot(Foreign):
+    """Killed from outside: as often as there are files in the folder that SHOTS names, or always."""
+
+    def prepare(self, graph, device):
+        if (shots := os.environ.get("SHOTS")) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif left := list(Path(shots).iterdir()):
+            left[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return SCATTER.prepare(graph, device)
+
+
+class Parent(Foreign):
+    """Starts two processes, one in a session of its own, writes their numbers to the file in CHILDREN, and hangs."""
+
+    def prepare(self, graph, device):
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
+        Path(os.environ["CHILDREN"]).write_text(" ".join(str(child.pid) for child in children))
+        time.sleep(600)
+
+
+class Hoarding(Foreign):
+    """Predicts little and takes a gibibyte."""
+
+    def memory_bytes(self, operator, config, num_nodes, num_edges):
+        return 1
+
+    def prepare(self, graph, device):
+        torch.ones(2**28)
+        return SCATTER.prepare(graph, device)
 
 
 class Greedy(Foreign):
@@ -71,6 +109,9 @@ CRASHING = Crashing("crashing")
 HANGING = Hanging("hanging")
 FAILING = Failing("failing")
 GREEDY = Greedy("greedy")
+HOARDING = Hoarding("hoarding")
+PARENT = Parent("parent")
+SHOT = Shot("shot")
 ABSENT = Absent("absent")
 WRONG = Wrong("wrong")
 STRANGER = Foreign("stranger")

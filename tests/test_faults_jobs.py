@@ -1,0 +1,98 @@
+"""What befalls the process of a job: it is killed, it hangs with children, it takes more memory than it may."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from fault_tools import BENCH, FOREIGN, ROOT, TINY
+from test_runner import changed, foreign, outcome_of, run, timed
+
+from bench.outcomes import Checked, Fitted
+from bench.pool import ATTEMPTS
+
+__all__ = ["foreign"]
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("foreign")]
+
+
+def are_gone(pids: list[int], within_s: float = 30.0) -> bool:
+    """Dead, or waiting for nothing but their parent's attention."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not any(map(is_alive, pids)):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_job_whose_process_is_killed_is_run_again_and_nothing_shows_of_it(small, tmp_path, monkeypatch):
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    (shots / "1").touch()
+    monkeypatch.setenv("SHOTS", str(shots))
+    errors, found, _ = run(changed(small, backends=["shot"]), tmp_path)
+    assert errors == 0
+    assert list(shots.iterdir()) == []
+    assert [type(record.outcome) for record in found] == [Checked, Fitted, Fitted]
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_every_time_is_an_error_that_the_next_run_looks_at_anew(small, tmp_path):
+    errors, found, _ = run(changed(small, backends=["shot", "scatter"]), tmp_path)
+    outcome = outcome_of(found, "shot")
+    assert errors == 1
+    assert (outcome.status, f"{ATTEMPTS} times in a row" in outcome.reason) == ("error", True)
+    assert {record.job.backend for record in found if isinstance(record.outcome, Fitted)} == {"scatter"}
+
+
+def test_a_job_that_takes_more_memory_than_it_may_says_so_and_the_grid_goes_on(small, tmp_path):
+    limited = changed(timed(small), backends=["hoarding", "scatter"], budget={"memory_gib": 0.5})
+    errors, found, _ = run(limited, tmp_path)
+    outcome = outcome_of(found, "hoarding")
+    assert errors == 0
+    assert (outcome.status, "1073741824 bytes" in outcome.reason) == ("out_of_memory", True)
+    assert {record.job.backend for record in found if isinstance(record.outcome, Fitted)} == {"scatter"}
+
+
+def test_a_hanging_job_is_killed_with_all_its_children(small, tmp_path, monkeypatch):
+    children = tmp_path / "children"
+    monkeypatch.setenv("CHILDREN", str(children))
+    _, found, _ = run(changed(small, backends=["parent"], budget={"job_s": 10}), tmp_path)
+    assert outcome_of(found, "parent").status == "timeout"
+    assert are_gone([int(pid) for pid in children.read_text().split()])
+
+
+def test_when_the_runner_is_killed_its_workers_end_with_what_they_started(tmp_path):
+    experiment, children = tmp_path / "e.toml", tmp_path / "children"
+    experiment.write_text(TINY.replace('"scatter"', '"parent"'))
+    command = [*BENCH, "run", str(experiment), "--mlflow", "off", "--results", str(tmp_path / "results")]
+    environment = os.environ | {"CHILDREN": str(children), "PYTHONPATH": f"{FOREIGN}{os.pathsep}{ROOT}"}
+    runner = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    pids = [int(pid) for pid in wait_for_text(children).split()]
+    worker = psutil.Process(pids[0]).ppid()
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    try:
+        assert are_gone([worker, pids[0]])
+    finally:
+        for pid in filter(is_alive, pids):  # the one with a session of its own outlives a runner that cannot say so
+            os.kill(pid, signal.SIGKILL)
+
+
+def wait_for_text(path: Path, within_s: float = 120.0) -> str:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if path.exists() and len(path.read_text().split()) == 2:
+            return path.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was not written")
