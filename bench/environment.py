@@ -13,13 +13,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe(packages: tuple[str, ...] = ()) -> dict[str, str]:
-    """Flat, all strings: `commit`, `dirty`, `python`, `os`, `host`, `cores`, `load`, and `version/<package>`."""
+    """Flat, all strings: `commit`, `dirty`, `python`, `os`, `host`, `cores`, `load`, ..., and `version/<package>`."""
     return {
         **_commit(),
         "python": platform.python_version(),
         "os": platform.platform(),
         "host": platform.node(),
         "cores": str(os.cpu_count()),
+        "malloc_trim_threshold": os.environ.get("MALLOC_TRIM_THRESHOLD_", "default"),
         "memory_gib": f"{psutil.virtual_memory().total / 2**30:.1f}",
         "load": f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown",
         **{f"version/{name}": version for name, version in versions(packages).items()},

@@ -1,8 +1,11 @@
 """Timing is calibrated, warmed up and bounded; nothing is thrown away."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
+from bench.pool import environment
 from bench.timing import FEWEST_SAMPLES, MOST_WARMUPS, measure
 
 
@@ -66,3 +69,19 @@ def test_a_step_too_slow_for_its_phase_is_still_sampled_twice():
 def test_every_call_is_accounted_for():
     device, measured = timed(repeat(0.2), samples=4)
     assert device.calls == len(measured.warmup) + measured.steps * len(measured.seconds)
+
+
+def test_a_measured_process_keeps_the_memory_that_its_steps_free():
+    script = (
+        "import resource, torch\n"
+        "def steps():\n"
+        "    for size in (31, 5, 17, 29, 3):\n"
+        "        torch.ones(size * 2**18).mul(2.0)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "warm = [steps() for _ in range(9)][-1]\n"
+        "print([steps() for _ in range(20)][-1] - warm)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(threads=1), capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 100

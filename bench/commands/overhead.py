@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import random
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from bench.errors import UserError
 from bench.jobs import Place
 from bench.outcomes import Fitted
 from bench.plugins import DATASETS, DEVICES
-from bench.pool import THREAD_VARIABLES, Worker
+from bench.pool import Worker, environment
 from bench.summary import log_ratio_of_medians
 from bench.task import row_normalised
 from bench.work import FitJob
@@ -106,8 +105,9 @@ def _plain(epochs: int, folder: Path, slot: str) -> Iterator[Fit]:
     """The plain script in a process of its own, on the same core."""
     _save(folder / "data.pt")
     command = [sys.executable, str(PLAIN_LOOP), str(epochs), str(folder / "data.pt"), slot.split(":")[1]]
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as script:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(threads=1)
+    ) as script:
         assert script.stdin is not None
         assert script.stdout is not None
         stdin, stdout = script.stdin, script.stdout
