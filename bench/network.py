@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from bench import seeds
 from bench.config import Architecture
-from implementations import features
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
 
 
@@ -26,19 +25,23 @@ class Network(nn.Module):
         layers: list[nn.Module],
         configs: list[LayerConfig],
         feature_dropout: float,
+        dropout: Callable[[Tensor, float], Tensor],
         whole_step: Callable[[TrainingProblem], Trainer | None],
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.configs = configs
         self.feature_dropout = feature_dropout
+        self.dropout = dropout
         self.whole_step = whole_step  # the back end's own training step, if it has one
 
     def forward(self, x: Tensor, prepared: Any) -> Tensor:
         """See the module's docstring."""
         last = len(self.layers) - 1
         for position, layer in enumerate(self.layers):
-            x = layer(features.dropout(x, self.feature_dropout, self.training), prepared)
+            if self.training and self.feature_dropout > 0.0:
+                x = self.dropout(x, self.feature_dropout)
+            x = layer(x, prepared)
             if position != last:
                 x = F.elu(x)
         return x
@@ -80,7 +83,7 @@ def build(
         if seed is not None:
             load(layer, backend.names(operator, config), start_weights(operator, config, seed, position))
         layers.append(layer)
-    return Network(layers, configs, feature_dropout, partial(backend.whole_step, operator))
+    return Network(layers, configs, feature_dropout, backend.dropout, partial(backend.whole_step, operator))
 
 
 def start_weights(operator: Operator, config: LayerConfig, seed: int, position: int) -> Params:

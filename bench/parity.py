@@ -1,7 +1,7 @@
 """The parity gate: what a back end must agree on with the float64 reference before it is timed or ranked.
 
 Every layer of the experiment's own network on the experiment's own data, and small layers on adversarial graphs;
-in float64 and in the timed dtype; a check that attention dropout drops what it should; and a back end's own training
+in float64 and in the timed dtype; a check that dropout drops what it should; and a back end's own training
 step against the same steps through autograd.
 """
 
@@ -82,7 +82,7 @@ def _on_adversarial(
 def _dropout(
     backend: Backend, operator: Operator, config: LayerConfig, dtype: torch.dtype, device: torch.device
 ) -> Iterator[Check]:
-    yield from _checks(compare_dropout(backend, operator, config, device, dtype), "attention dropout", dtype)
+    yield from _checks(compare_dropout(backend, operator, config, device, dtype), "dropout", dtype)
 
 
 def _whole_step(

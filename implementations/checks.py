@@ -96,11 +96,11 @@ def agrees_with_the_reference_in_float32(backend: Backend, operator: Operator, d
     _agrees(backend, operator, device, torch.float32)
 
 
-def drops_attention_coefficients_in_training(backend: Backend, operator: Operator, device: torch.device) -> None:
+def drops_coefficients_and_features_in_training(backend: Backend, operator: Operator, device: torch.device) -> None:
     """Dropout at the right site, at the right rate, each edge and head on its own."""
     if backend.unsupported(operator, BASE, device) is None:
         for found in compare_dropout(backend, operator, BASE, device):
-            _require(found.passed, f"attention dropout: not so: {found.name} ({_figures(found)})")
+            _require(found.passed, f"dropout: not so: {found.name} ({_figures(found)})")
 
 
 class _Layer:
@@ -295,7 +295,7 @@ CHECKS: tuple[Check, ...] = (
     gives_the_shape_dtype_and_device_asked_for,
     agrees_with_the_reference_in_float64,
     agrees_with_the_reference_in_float32,
-    drops_attention_coefficients_in_training,
+    drops_coefficients_and_features_in_training,
     evaluates_without_chance,
     renumbers_its_output_with_the_nodes,
     returns_a_constant_input_projected,

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 Params = Mapping[str, Tensor]
 """Canonical parameter name -> value in its canonical shape."""
@@ -234,6 +234,13 @@ class Backend(Protocol):
 
     def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
         """Coefficients [E, H] in the order of `graph.edge_index`, in evaluation mode."""
+        ...
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        """Dropout of a layer's input [N, F], as this library's users drop features; asked for in training only.
+
+        Each entry is zero with `probability`, else divided by 1 - `probability`. Of a sparse x, stored entries only.
+        """
         ...
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:

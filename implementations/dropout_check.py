@@ -1,4 +1,4 @@
-"""Does attention dropout drop what it should? Values and gradients cannot tell: they are compared without it.
+"""Does dropout drop what it should? Values and gradients cannot tell: they are compared without it.
 
 The graph makes every coefficient visible. Source k of a target sends the k-th unit vector, so that channel k of the
 target's output *is* the coefficient of its edge, times 0 if it was dropped and times 1 / (1 - p) if it was kept.
@@ -26,7 +26,7 @@ def compare_dropout(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> list[Comparison]:
-    """Site, rate, independence and evaluation mode of attention dropout.
+    """Site, rate, independence and evaluation mode of attention dropout; rate and independence of that of features.
 
     Slope, bias, weight sharing, residual and rate (0.6 where it is 0) are the configuration's; sizes are our own.
     """
@@ -40,9 +40,10 @@ def compare_dropout(
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
+        features = _of_features(backend, device, dtype)
         single = _Probe(backend, operator, config, device, dtype, copies=1)
         double = _Probe(backend, operator, config, device, dtype, copies=2)
-        return [*_of_single_edges(single), *_of_double_edges(double)]
+        return [*features, *_of_single_edges(single), *_of_double_edges(double)]
 
 
 class _Probe:
@@ -94,6 +95,35 @@ def _layer(backend: Backend, operator: Operator, config: LayerConfig) -> nn.Modu
 def _graph(copies: int) -> Graph:
     pairs = torch.cartesian_prod(torch.arange(CHANNELS), torch.arange(CHANNELS, CHANNELS + TARGETS)).t()
     return Graph(CHANNELS + TARGETS, pairs.repeat(1, copies).contiguous())
+
+
+def _of_features(backend: Backend, device: torch.device, dtype: torch.dtype) -> list[Comparison]:
+    p, tolerance = DEFAULT_PROBABILITY, TOLERANCE[dtype] * 10
+    x = (torch.rand(TARGETS, CHANNELS) + 1).to(device, dtype).requires_grad_()
+    first, second = (backend.dropout(x, p) for _ in range(2))
+    (grad,) = torch.autograd.grad(first.sum(), x)
+    found = _of_kept(first / x, p, tolerance, "features")
+    agreement = p**2 + (1 - p) ** 2
+    found += [
+        _close("features: gradients are dropped as they are", grad.cpu(), (first / x).detach().cpu(), tolerance),
+        _rate("features: every call has a mask of its own", ((first == 0) == (second == 0)).cpu(), agreement),
+    ]
+    if backend.sparse_features:
+        stored = x.detach().to_sparse_csr()
+        found += _of_kept(backend.dropout(stored, p).to_dense() / x, p, tolerance, "sparse features")
+    return found
+
+
+def _of_kept(ratio: Tensor, p: float, tolerance: float, what: str) -> list[Comparison]:
+    ratio = ratio.detach().cpu().double()
+    dropped = ratio.abs() < 0.5
+    kept_value = torch.where(dropped, 0.0, 1 / (1 - p))
+    rows_agree = dropped[::2] == dropped[1::2]
+    return [
+        _close(f"{what}: kept ones are x / (1 - p), dropped ones zero", ratio, kept_value, tolerance),
+        _rate(f"{what}: dropout rate", dropped, p),
+        _rate(f"{what}: nodes have masks of their own", rows_agree, p**2 + (1 - p) ** 2),
+    ]
 
 
 def _of_single_edges(probe: _Probe) -> Iterator[Comparison]:

@@ -22,13 +22,15 @@ def is_sparse(x: Tensor) -> bool:
     return x.layout == torch.sparse_csr
 
 
-def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
-    """Dropout of x [N, F]; of a sparse x, only the stored entries are drawn."""
-    if not training or probability == 0.0:
-        return x
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """Dropout of x [N, F] by torch, in training; of a sparse x, only the stored entries are drawn."""
     if not is_sparse(x):
-        return F.dropout(x, probability, training=True)
-    values = F.dropout(x.values(), probability, training=True)
+        return F.dropout(x, probability)
+    return with_values(x, F.dropout(x.values(), probability))
+
+
+def with_values(x: Tensor, values: Tensor) -> Tensor:
+    """Sparse x with other values in its stored entries."""
     return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from implementations.adversarial import ADVERSARIAL, inputs
 from implementations.contract import Fact, LayerConfig
+from implementations.features import dropout
 from implementations.operators import gat, gatv2, gatv2_labml
 from implementations.step_check import compare_whole_step
 
@@ -67,7 +68,7 @@ class _Stepping:
         from bench.task import Split
         from bench.train import Autograd, Inputs
 
-        network = Network(problem.layers, problem.configs, problem.feature_dropout, lambda problem: None)
+        network = Network(problem.layers, problem.configs, problem.feature_dropout, dropout, lambda problem: None)
         data = Inputs(problem.x, problem.prepared, problem.y, Split(problem.nodes, problem.nodes))
         training = Training(lr=problem.lr * self.lr_factor, weight_decay=problem.weight_decay)
         return Autograd(network, data, training)

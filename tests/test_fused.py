@@ -1,5 +1,6 @@
 """The compiled kernels: gradients, graphs of any shape, threads, instruction sets, the whole step with dropout on."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from implementations.backends import fused, fused_step, fused_step_pruned, scatter
 from implementations.backends._fused import library
+from implementations.backends._fused.functions import Call
 from implementations.backends._fused.noise import Noise
 from implementations.backends._fused.passes import Pass
 from implementations.contract import Graph, LayerConfig, TrainingProblem, load
@@ -243,3 +245,21 @@ def test_no_other_device_and_no_other_operator_is_claimed():
 
     assert "CPU only" in (fused.BACKEND.unsupported(gat, LayerConfig(3, 4, 2), torch.device("cuda")) or "")
     assert "gatv2_labml" in (fused.BACKEND.unsupported(gatv2_labml, LayerConfig(3, 4, 2), CPU) or "")
+
+
+@OPERATORS
+def test_memory_of_a_step_is_free_when_its_output_is_gone(operator):
+    layer = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2))
+    output = layer(features(9, 3), fused.BACKEND.prepare(random_graph(), CPU))
+    gc.disable()
+    try:
+        assert calls_alive() == 1
+        output.sum().backward()
+        del output
+        assert calls_alive() == 0
+    finally:
+        gc.enable()
+
+
+def calls_alive() -> int:
+    return sum(type(thing) is Call for thing in gc.get_objects())

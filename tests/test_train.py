@@ -10,6 +10,7 @@ from bench.network import Network
 from bench.task import Split
 from bench.train import Autograd, Diverged, Fit, Inputs, StoppingRule
 from implementations.contract import TrainingProblem
+from implementations.features import dropout
 
 # Validation accuracy and loss by epoch: accuracy peaks in epoch 2, loss is lowest in epoch 4.
 HISTORY = [(0.5, 1.0), (0.7, 0.9), (0.6, 0.8), (0.6, 0.7), (0.6, 0.75), (0.6, 0.76), (0.6, 0.77)]
@@ -103,7 +104,7 @@ class Counting:
 
 def test_a_back_end_that_owns_the_whole_step_trains_the_network_itself():
     data, training = inputs(torch.ones(6, 2)), Training(max_epochs=3, lr=0.25, stop_on="never")
-    model = Network([Scaled()], [], 0.5, Counting)
+    model = Network([Scaled()], [], 0.5, dropout, Counting)
     trainer = train.trainer(model, data, training)
     assert isinstance(trainer, Counting)
     assert (trainer.problem.lr, trainer.problem.feature_dropout) == (0.25, 0.5)
@@ -111,6 +112,16 @@ def test_a_back_end_that_owns_the_whole_step_trains_the_network_itself():
     assert trainer.steps == 3
 
 
+@pytest.mark.parametrize(("probability", "training"), [(0.0, True), (0.5, False)])
+def test_nothing_is_dropped_in_evaluation_or_with_probability_zero(probability, training):
+    x = torch.ones(6, 2)
+    model = Network([Scaled(), Scaled()], [], probability, dropout, lambda problem: None).train(training)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x, None), model.layers[1](model.layers[0](x, None), None))
+
+
 def test_without_one_the_network_trains_through_autograd():
     data = inputs(torch.ones(6, 2))
-    assert isinstance(train.trainer(Network([Scaled()], [], 0.5, lambda problem: None), data, Training()), Autograd)
+    assert isinstance(
+        train.trainer(Network([Scaled()], [], 0.5, dropout, lambda problem: None), data, Training()), Autograd
+    )

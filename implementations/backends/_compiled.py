@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import torch
@@ -27,7 +27,6 @@ from implementations.contract import (
     Trainer,
     TrainingProblem,
 )
-from implementations.features import dropout
 
 COMPILERS = ("g++", "clang++", "c++")
 
@@ -66,21 +65,27 @@ class Compiled:
     def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
         return self._inner.attention(layer, x, prepared)
 
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        return self._inner.dropout(x, probability)
+
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer:
-        return _Trainer(problem)
+        return _Trainer(problem, self.dropout)
 
 
 class _Stack(nn.Module):
     """The network of a training problem; see `TrainingProblem`."""
 
-    def __init__(self, problem: TrainingProblem) -> None:
+    def __init__(self, problem: TrainingProblem, dropout: Callable[[Tensor, float], Tensor]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(problem.layers)
         self.feature_dropout = problem.feature_dropout
+        self.dropout = dropout
 
     def forward(self, x: Tensor, prepared: Any) -> Tensor:
         for position, layer in enumerate(self.layers):
-            x = layer(dropout(x, self.feature_dropout, self.training), prepared)
+            if self.training and self.feature_dropout > 0.0:
+                x = self.dropout(x, self.feature_dropout)
+            x = layer(x, prepared)
             if position < len(self.layers) - 1:
                 x = F.elu(x)
         return x
@@ -89,9 +94,9 @@ class _Stack(nn.Module):
 class _Trainer:
     """Training through the compiled network."""
 
-    def __init__(self, problem: TrainingProblem) -> None:
+    def __init__(self, problem: TrainingProblem, dropout: Callable[[Tensor, float], Tensor]) -> None:
         self._problem = problem
-        self._stack = _Stack(problem)
+        self._stack = _Stack(problem, dropout)
         self._compiled = torch.compile(self._stack)
         self._adam = torch.optim.Adam(self._stack.parameters(), lr=problem.lr, weight_decay=problem.weight_decay)
 

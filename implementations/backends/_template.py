@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from implementations import epilogue
+from implementations import epilogue, features
 from implementations.contract import (
     SEMANTIC_TOPICS,
     Backend,
@@ -40,7 +40,7 @@ class MyLayer(nn.Module):
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         """x [N, F] -> [N, config.out_features]."""
         alpha, values = self.attend(x, graph)
-        # Dropout belongs on the coefficients, after the softmax. Features are dropped by the harness: never here.
+        # Dropout belongs on the coefficients, after the softmax. Features are dropped before: never here.
         alpha = F.dropout(alpha, self.config.attention_dropout, self.training)
         aggregated = _sum_by_target(alpha.unsqueeze(-1) * values[graph.sources], graph)  # [N, H, C]
         # Merging heads, residual and bias are the same for all back ends unless your library's layer has them.
@@ -95,6 +95,10 @@ class _Mine:
         # DECIDE: where your layer keeps its coefficients [E, H].
         assert isinstance(layer, MyLayer)
         return layer.attend(x, prepared)[0]
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        # DECIDE: your library's own dropout of features, if it has one; most people use torch's.
+        return features.dropout(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         # DECIDE: a `Trainer` if your library owns forward, loss, backward and Adam at once; else leave it to autograd.

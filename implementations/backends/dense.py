@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from implementations import epilogue
+from implementations import epilogue, features
 from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Params, Semantics, TrainingProblem
 
 # Bytes of a block's largest tensor: on a CPU a share of the last cache, elsewhere enough to be worth a launch.
@@ -213,7 +213,7 @@ class _Dense:
         "initialisation": Fact("the operator's own, seed 0", "the canonical values are loaded"),
         "dropout sites": Fact(
             "coefficients after the softmax, per edge and head; none on features",
-            "the same; features are dropped by the harness",
+            "the same; features are dropped before the layer, by torch",
         ),
         "weight sharing": Fact("as configured", "as configured"),
         "duplicate edges": Fact("a 0/1 mask would merge them", "the mask counts them, each is a term of its own"),
@@ -266,6 +266,9 @@ class _Dense:
             of_pairs.append(coefficients.flatten(1)[:, attention.positions(rows)])
         of_one_edge = torch.cat(of_pairs, dim=1) / prepared.pair_count
         return of_one_edge.t()[prepared.edge_pair]
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        return features.dropout(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         return None

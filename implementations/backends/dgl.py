@@ -11,9 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from implementations import epilogue
+from implementations import epilogue, features
 from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, TrainingProblem
-from implementations.features import take_sparse_features
 
 NAMES = {
     "gat": {"weight": "conv.fc.weight", "a_source": "conv.attn_l", "a_target": "conv.attn_r"},
@@ -62,7 +61,7 @@ class _Dgl:
         ),
         "dropout sites": Fact(
             "coefficients after the softmax, per edge and head; on features too if feat_drop is set",
-            "coefficients only; features are dropped by the harness",
+            "coefficients only; features are dropped before the layer, by torch",
         ),
         "weight sharing": Fact(
             "GAT: one weight; GATv2: two, or one with share_weights=True, which shares the bias too", "as configured"
@@ -106,9 +105,9 @@ class _Dgl:
             conv = _convolutions().GATConv(**options, bias=False)
         else:
             conv = _convolutions().GATv2Conv(**options, bias=config.bias, share_weights=config.share_weights)
-        # Features are dropped by the harness, and this module would refuse sparse ones.
+        # Features are dropped before the layer, and this module would refuse sparse ones.
         conv.feat_drop = nn.Identity()
-        take_sparse_features(conv, ("fc", "fc_src", "fc_dst"))
+        features.take_sparse_features(conv, ("fc", "fc_src", "fc_dst"))
         return DglLayer(conv, config)
 
     def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
@@ -120,6 +119,9 @@ class _Dgl:
         _, coefficients = layer.conv(prepared, x, get_attention=True)
         assert isinstance(coefficients, Tensor)
         return coefficients.squeeze(-1)
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        return features.dropout(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         return None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from implementations import features
 from implementations.contract import (
     Backend,
     Fact,
@@ -20,7 +21,6 @@ from implementations.contract import (
     TrainingProblem,
     message_passing_bytes,
 )
-from implementations.features import take_sparse_features
 
 NAMES = {
     "gat": {"weight": "conv.lin.weight", "a_source": "conv.att_src", "a_target": "conv.att_dst"},
@@ -69,7 +69,7 @@ class _Pyg:
         ),
         "dropout sites": Fact(
             "coefficients after the softmax, per edge and head; none on features",
-            "the same; features are dropped by the harness",
+            "the same; features are dropped before the layer, by torch",
         ),
         "weight sharing": Fact(
             "GAT: one weight; GATv2: two, or one with share_weights=True, which shares the bias too", "as configured"
@@ -108,7 +108,7 @@ class _Pyg:
             conv = _convolutions().GATConv(**options)
         else:
             conv = _convolutions().GATv2Conv(**options, share_weights=config.share_weights)
-        take_sparse_features(conv, ("lin", "lin_l", "lin_r", "res"))
+        features.take_sparse_features(conv, ("lin", "lin_l", "lin_r", "res"))
         return PygLayer(conv)
 
     def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
@@ -120,6 +120,9 @@ class _Pyg:
         _, (_, coefficients) = layer.conv(x, prepared, return_attention_weights=True)
         assert isinstance(coefficients, Tensor)
         return coefficients
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        return features.dropout(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         return None

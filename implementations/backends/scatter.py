@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from implementations import epilogue
+from implementations import epilogue, features
 from implementations.contract import (
     Backend,
     Fact,
@@ -69,7 +69,7 @@ class _Scatter:
         "initialisation": Fact("the operator's own", "the operator's own, or the canonical values loaded"),
         "dropout sites": Fact(
             "coefficients after the softmax, per edge and head, kept ones divided by 1 - p",
-            "coefficients after the softmax, per edge and head, kept ones divided by 1 - p",
+            "the same; features are dropped before the layer, by torch",
         ),
         "weight sharing": Fact("as configured, one parameter", "as configured, one parameter"),
         "duplicate edges": Fact("each a term of its own", "each a term of its own"),
@@ -96,6 +96,9 @@ class _Scatter:
         assert isinstance(layer, ScatterLayer)
         coefficients, _ = layer.attend(x, prepared)
         return coefficients[prepared.restore]
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        return features.dropout(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         return None

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from implementations.backends._fused import layers, library
+from implementations.backends._fused import functions, layers, library
 from implementations.backends._fused.layers import FusedLayer
 from implementations.backends._fused.structures import Edges
 from implementations.backends._fused.whole_step import WholeStep, can_own
@@ -23,7 +23,8 @@ from implementations.contract import (
 
 OPERATORS = ("gat", "gatv2")
 DROPOUT = (
-    "coefficients after the softmax, per edge and head, kept ones divided by 1 - p, by a hash of key, edge and head"
+    "coefficients after the softmax, per edge and head, kept ones divided by 1 - p; features before the layer; "
+    "both by a hash of a key and of what is dropped"
 )
 
 
@@ -83,6 +84,10 @@ class FusedBackend:
         """Computed anew: the kernels keep none."""
         assert isinstance(layer, FusedLayer)
         return layers.coefficients(layer, x, prepared)
+
+    def dropout(self, x: Tensor, probability: float) -> Tensor:
+        """See `functions.dropout`."""
+        return functions.dropout(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:
         """One call for all, or None where the layers go through autograd."""

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from implementations.backends._fused import library
+from implementations.backends._fused.calls import Drop, Program
 from implementations.backends._fused.library import WIDTH, address, is_double, kernels
-from implementations.backends._fused.noise import Noise, c_noise
+from implementations.backends._fused.noise import Noise, c_noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern, SparseRows
+from implementations.features import is_sparse, with_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,14 @@ def sparse_product(x: Tensor, pattern: SparsePattern, weight: Tensor) -> Tensor:
     return product
 
 
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """x [N, F] with entries dropped by counter; of a sparse CSR x, which has no gradient, stored entries only."""
+    if is_sparse(x):
+        return with_values(x, _dropped(x.values(), Noise.draw(x.values().numel(), probability, new_key())))
+    out: Tensor = _Dropout.apply(x, Noise.draw(x.numel(), probability, new_key()))  # type: ignore[no-untyped-call]
+    return out
+
+
 def to_canonical(out: Tensor, rows: Rows) -> Tensor:
     """Rows [N, row] -> [N, H, C]."""
     if not rows.heads_in_lanes:
@@ -60,7 +70,7 @@ class Call:
         self.given = (source, target, *vectors)
         keeps = setting.keeps
         self.out = source.new_empty(N, row)
-        self.stats = source.new_empty(N, kernels().fused_stats(), stat_row)
+        self.stats = source.new_empty(N, kernels().fused_stats(setting.rows.heads_in_lanes), stat_row)
         self.source_score = None if is_v2 else source.new_empty(N, stat_row)
         self.positive = source.new_empty(N, row) if keeps and not is_v2 else None
         self.score = source.new_empty(E, stat_row) if keeps and is_v2 else None
@@ -117,7 +127,8 @@ class _Attention(torch.autograd.Function):
         call = Call(is_v2, setting, source, target, (a_source.contiguous(), a_target.contiguous()))
         if setting.keeps:
             ctx.call = call
-        return call.forward()
+        # Not the tensor that the call holds: its node would hold itself, and memory would wait for the collector.
+        return call.forward().detach()
 
     @staticmethod
     @once_differentiable
@@ -146,6 +157,27 @@ def _product(x: SparseRows, values: Tensor, table: Tensor) -> Tensor:
     kernels().fused_sparse_product(
         ctypes.byref(x.c()), address(values), ctypes.byref(noise), address(table), None, address(out), *sizes
     )
+    return out
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, noise: Noise) -> Tensor:
+        ctx.noise = noise
+        return _dropped(x, noise)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return _dropped(grad_outputs[0], ctx.noise), None
+
+
+def _dropped(x: Tensor, noise: Noise) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    program = Program(x.dtype, torch.get_num_threads())
+    program.add(Drop(x.numel(), c_noise(noise), address(x), address(out)))
+    program.run()
     return out
 
 

@@ -33,7 +33,7 @@ int64_t fused_use_wide(int64_t wanted) {
     return use_wide && has_wide();
 }
 
-int64_t fused_stats() { return fused::STATS; }
+int64_t fused_stats(int64_t heads_in_lanes) { return fused::stats_of(heads_in_lanes); }
 int64_t fused_parts() { return fused::PARTS; }
 
 void fused_sort(const int64_t* key, int64_t count, int64_t num_rows, int64_t* rows, uint32_t* order) {

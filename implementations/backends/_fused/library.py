@@ -89,7 +89,7 @@ class Sparse(ctypes.Structure):
 
 _SIGNATURES = {
     "fused_use_wide": (c_int64,),
-    "fused_stats": (),
+    "fused_stats": (c_int64,),
     "fused_parts": (),
     "fused_sort": (c_void_p, c_int64, c_int64, c_void_p, c_void_p),
     "fused_sort32": (c_void_p, c_int64, c_int64, c_void_p, c_void_p),

@@ -164,7 +164,7 @@ class Pass:
         E, stat_row = edges.num_edges, rows.padded_heads
         take = self.arena.take
         out = take(targets, rows.row)
-        stats = take(targets, kernels().fused_stats(), stat_row)
+        stats = take(targets, kernels().fused_stats(rows.heads_in_lanes), stat_row)
         source_score = None if is_v2 else take(edges.num_nodes, stat_row)
         positive = take(targets, rows.row) if self.trains and not is_v2 else None
         score = take(E, stat_row) if self.trains and is_v2 else None

@@ -57,7 +57,9 @@ struct Attention {
     void* partial;         // [PARTS, 2, row]
 };
 
-constexpr int64_t STATS = 6;  // per target and head: target score, shift, 1 / sum, <grad, out>, steep share, gradient of target score
+// Per target and head: target score, shift, 1 / sum, <grad, out>, steep share, gradient of target score. With channels
+// in the lanes there are two of no use, so that those of a single head can be read as one register.
+constexpr int64_t stats_of(bool heads_in_lanes) { return heads_in_lanes ? 6 : 8; }
 constexpr int64_t PARTS = 64;  // of a sum over nodes; fixed, so that results do not depend on threads
 
 // A sparse matrix by row, and where each stored value lies in `values` and `noise`.

@@ -30,6 +30,13 @@ template <class T> INLINE Vec<T> load(const T* from) {
 template <class T> INLINE void store(T* to, Vec<T> v) { __builtin_memcpy(to, &v, sizeof v); }
 template <class T> INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
 
+// Lanes of two registers by number, those of the second from `width` on.
+#if defined(__clang__)
+#define SHUFFLE(T, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(T, a, b, ...) __builtin_shuffle(a, b, Mask<T>{__VA_ARGS__})
+#endif
+
 // Bit k of the byte -> lane k all ones or all zeros.
 template <class T> INLINE Mask<T> lanes_of(uint32_t byte);
 template <> INLINE Mask<float> lanes_of<float>(uint32_t byte) {
@@ -61,6 +68,64 @@ template <class T> INLINE Vec<T> only(Mask<T> where, Vec<T> v) { return (Vec<T>)
 
 INLINE float sum_of(Vec<float> v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 INLINE double sum_of(Vec<double> v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+
+INLINE float largest_of(Vec<float> v) {
+    Vec<float> other = SHUFFLE(float, v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    v = v > other ? v : other;
+    other = SHUFFLE(float, v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+    v = v > other ? v : other;
+    return v[0] > v[1] ? v[0] : v[1];
+}
+INLINE double largest_of(Vec<double> v) {
+    const double left = v[0] > v[1] ? v[0] : v[1], right = v[2] > v[3] ? v[2] : v[3];
+    return left > right ? left : right;
+}
+
+// Lane k: the sum of register k.
+INLINE Vec<float> sums_of(const Vec<float>* r) {
+    Vec<float> pair[4], four[2];
+    for (int k = 0; k < 4; ++k) {
+        pair[k] = SHUFFLE(float, r[2 * k], r[2 * k + 1], 0, 8, 1, 9, 4, 12, 5, 13) + SHUFFLE(float, r[2 * k], r[2 * k + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int k = 0; k < 2; ++k) {
+        four[k] = SHUFFLE(float, pair[2 * k], pair[2 * k + 1], 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(float, pair[2 * k], pair[2 * k + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    return SHUFFLE(float, four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(float, four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+INLINE Vec<double> sums_of(const Vec<double>* r) {
+    const Vec<double> left = SHUFFLE(double, r[0], r[1], 0, 4, 2, 6) + SHUFFLE(double, r[0], r[1], 1, 5, 3, 7);
+    const Vec<double> right = SHUFFLE(double, r[2], r[3], 0, 4, 2, 6) + SHUFFLE(double, r[2], r[3], 1, 5, 3, 7);
+    return SHUFFLE(double, left, right, 0, 1, 4, 5) + SHUFFLE(double, left, right, 2, 3, 6, 7);
+}
+
+// Lane k: the first number of row at[k].
+template <class Place> INLINE Vec<float> gathered(const float* table, int64_t row, const Place* at) {
+    const auto of = [&](int k) { return table[at[k] * row]; };
+    return Vec<float>{of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)};
+}
+template <class Place> INLINE Vec<double> gathered(const double* table, int64_t row, const Place* at) {
+    const auto of = [&](int k) { return table[at[k] * row]; };
+    return Vec<double>{of(0), of(1), of(2), of(3)};
+}
+
+// The first four numbers of a register's width of rows: of number n, that of row at[k] in lane k of column[n].
+INLINE void first_four(const float* table, int64_t row, const int32_t* at, Vec<float>* column) {
+    Vec<float> r[8], low[4], high[4];
+    for (int k = 0; k < 8; ++k) r[k] = load(table + at[k] * row);
+    for (int k = 0; k < 4; ++k) {
+        low[k] = SHUFFLE(float, r[2 * k], r[2 * k + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        high[k] = SHUFFLE(float, r[2 * k], r[2 * k + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int n = 0; n < 4; ++n) {
+        const Vec<float>* from = n < 2 ? low : high;
+        const Vec<float> left = n % 2 ? SHUFFLE(float, from[0], from[1], 2, 3, 10, 11, 6, 7, 14, 15) : SHUFFLE(float, from[0], from[1], 0, 1, 8, 9, 4, 5, 12, 13);
+        const Vec<float> right = n % 2 ? SHUFFLE(float, from[2], from[3], 2, 3, 10, 11, 6, 7, 14, 15) : SHUFFLE(float, from[2], from[3], 0, 1, 8, 9, 4, 5, 12, 13);
+        column[n] = SHUFFLE(float, left, right, 0, 1, 2, 3, 8, 9, 10, 11);
+    }
+}
+INLINE void first_four(const double* table, int64_t row, const int32_t* at, Vec<double>* column) {
+    for (int n = 0; n < 4; ++n) column[n] = gathered(table + n, row, at);
+}
 
 template <class T> INLINE Vec<T> leaky_relu(Vec<T> x, Vec<T> slope) { return x > 0 ? x : x * slope; }
 
