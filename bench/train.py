@@ -70,7 +70,8 @@ class Autograd:
 
     def __init__(self, model: nn.Module, inputs: Inputs, training: Training) -> None:
         self.model, self.inputs = model, inputs
-        self.adam = torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay)
+        # Fused: one pass over each parameter, where the default makes a tensor of every intermediate.
+        self.adam = torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay, fused=True)
 
     def step(self) -> Tensor:
         """Forward, loss on the training nodes, backward, Adam. Returns the loss."""

@@ -98,7 +98,8 @@ class _Trainer:
         self._problem = problem
         self._stack = _Stack(problem, dropout)
         self._compiled = torch.compile(self._stack)
-        self._adam = torch.optim.Adam(self._stack.parameters(), lr=problem.lr, weight_decay=problem.weight_decay)
+        parameters = self._stack.parameters()
+        self._adam = torch.optim.Adam(parameters, lr=problem.lr, weight_decay=problem.weight_decay, fused=True)
 
     def step(self) -> Tensor:
         problem = self._problem
