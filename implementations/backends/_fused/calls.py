@@ -4,13 +4,15 @@ The structs have their twins in `types.h`.
 """
 
 import ctypes
+from collections.abc import Sequence
 from ctypes import c_double, c_int64, c_void_p
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from implementations.backends._fused import library
-from implementations.backends._fused.library import Attention, Noise, Shape, Sparse, is_double, kernels
+from implementations.backends._fused.library import Attention, Noise, Shape, Sparse, address, is_double, kernels
 
 PARTS = 64
 """`fused::PARTS`: into so many pieces at most is a sum over nodes cut."""
@@ -28,6 +30,16 @@ class Fill(ctypes.Structure):
     )
 
 
+class Product(ctypes.Structure):
+    """`fused::Product`."""
+
+    _fields_ = (("table", c_void_p), ("bias", c_void_p), ("out", c_void_p), ("row", c_int64))
+
+
+MOST_PRODUCTS = 3
+"""`fused::MOST_PRODUCTS`: so many share one pass over sparse features."""
+
+
 class SparseProduct(ctypes.Structure):
     """`fused::SparseProduct`."""
 
@@ -35,11 +47,14 @@ class SparseProduct(ctypes.Structure):
         ("x", Sparse),
         ("values", c_void_p),
         ("noise", Noise),
-        ("table", c_void_p),
-        ("bias", c_void_p),
-        ("out", c_void_p),
-        ("row", c_int64),
+        ("count", c_int64),
+        ("products", Product * MOST_PRODUCTS),
     )
+
+    @classmethod
+    def of(cls, x: Sparse, values: Tensor, noise: Noise, products: Sequence[Product]) -> "SparseProduct":
+        """As many products of the same features."""
+        return cls(x, address(values), noise, len(products), (Product * MOST_PRODUCTS)(*products))
 
 
 class Attend(ctypes.Structure):

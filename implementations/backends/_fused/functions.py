@@ -1,6 +1,7 @@
 """The kernels as differentiable functions on rows in the kernels' own layout."""
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from implementations.backends._fused import library
-from implementations.backends._fused.calls import Drop, Program
+from implementations.backends._fused.calls import PARTS, Drop, Multiply, MultiplyBack, Product, Program, SparseProduct
 from implementations.backends._fused.library import WIDTH, address, is_double, kernels
 from implementations.backends._fused.noise import Noise, c_noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern, SparseRows
 from implementations.features import is_sparse, with_values
+
+NARROW = 16
+"""Up to so many columns a product goes through our kernels; those that torch calls are made for wider ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +39,20 @@ def attention(
     return out
 
 
-def sparse_product(x: Tensor, pattern: SparsePattern, weight: Tensor) -> Tensor:
-    """x weight for sparse CSR x [N, F] and weight [F, row]; x has no gradient."""
-    product: Tensor = _SparseProduct.apply(x.values(), pattern, weight)  # type: ignore[no-untyped-call]
-    return product
+def sparse_products(
+    x: Tensor, pattern: SparsePattern, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
+) -> tuple[Tensor, ...]:
+    """x weight + bias of each pair, for sparse CSR x [N, F] and weights [F, row]; x has no gradient."""
+    products: tuple[Tensor, ...] = _SparseProducts.apply(x.values(), pattern, *weights, *biases)  # type: ignore[no-untyped-call]
+    return products
+
+
+def dense_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x weight + bias for dense x [N, F] and weight [F, row]."""
+    if weight.shape[1] <= NARROW and weight.shape[0] % WIDTH[weight.dtype] == 0:
+        product: Tensor = _NarrowProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return product
+    return x @ weight if bias is None else torch.addmm(bias, x, weight)
 
 
 def dropout(x: Tensor, probability: float) -> Tensor:
@@ -137,26 +151,70 @@ class _Attention(torch.autograd.Function):
         return None, None, grad_source, grad_target, grad_a[0], None if ctx.call.is_v2 else grad_a[1]
 
 
-class _SparseProduct(torch.autograd.Function):
+class _SparseProducts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, pattern: SparsePattern, weight: Tensor) -> Tensor:
-        ctx.values, ctx.pattern = values, pattern
-        return _product(pattern.by_row, values, weight)
+    def forward(
+        ctx: Any, values: Tensor, pattern: SparsePattern, *weights_and_biases: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.values, ctx.pattern = values.contiguous(), pattern
+        count = len(weights_and_biases) // 2
+        return _products(pattern.by_row, ctx.values, weights_and_biases[:count], weights_and_biases[count:])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, _product(ctx.pattern.by_column, ctx.values, grad_outputs[0])
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(grad_outputs)
+        weights = _products(ctx.pattern.by_column, ctx.values, grad_outputs, [None] * count)
+        needed = ctx.needs_input_grad[2 + count :]
+        biases = (grad.sum(0) if wanted else None for grad, wanted in zip(grad_outputs, needed, strict=True))
+        return None, None, *weights, *biases
 
 
-def _product(x: SparseRows, values: Tensor, table: Tensor) -> Tensor:
-    table, values = table.contiguous(), values.contiguous()
-    out = table.new_empty(len(x.starts) - 1, table.shape[1])
-    sizes = (table.shape[1], is_double(table.dtype), torch.get_num_threads())
-    noise = c_noise(None)
-    kernels().fused_sparse_product(
-        ctypes.byref(x.c()), address(values), ctypes.byref(noise), address(table), None, address(out), *sizes
-    )
+def _products(
+    x: SparseRows, values: Tensor, tables: Sequence[Tensor | None], biases: Sequence[Tensor | None]
+) -> tuple[Tensor, ...]:
+    given = [(table.contiguous(), bias) for table, bias in zip(tables, biases, strict=True) if table is not None]
+    outs = tuple(table.new_empty(len(x.starts) - 1, table.shape[1]) for table, _ in given)
+    products = [
+        Product(address(table), address(bias), address(out), out.shape[1])
+        for (table, bias), out in zip(given, outs, strict=True)
+    ]
+    _run(values.dtype, SparseProduct.of(x.c(), values, c_noise(None), products))
+    return outs
+
+
+class _NarrowProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _narrow_product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grad_outputs[0].contiguous()
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        return (
+            _narrow_product(grad, weight.t(), None) if wants_x else None,
+            _narrow_weight_gradient(x, grad) if wants_weight else None,
+            grad.sum(0) if wants_bias else None,
+        )
+
+
+def _narrow_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    x, weight = x.contiguous(), weight.contiguous()
+    out = x.new_empty(len(x), weight.shape[1])
+    sizes = (len(x), *weight.shape)
+    _run(x.dtype, Multiply(*sizes, address(x), address(weight), address(bias), address(out), False))
+    return out
+
+
+def _narrow_weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    x = x.contiguous()
+    out = x.new_empty(x.shape[1], grad.shape[1])
+    partial = x.new_empty(PARTS, *out.shape)
+    _run(x.dtype, MultiplyBack(len(x), *out.shape, address(x), address(grad), address(out), address(partial)))
     return out
 
 
@@ -175,10 +233,14 @@ class _Dropout(torch.autograd.Function):
 def _dropped(x: Tensor, noise: Noise) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
-    program = Program(x.dtype, torch.get_num_threads())
-    program.add(Drop(x.numel(), c_noise(noise), address(x), address(out)))
-    program.run()
+    _run(x.dtype, Drop(x.numel(), c_noise(noise), address(x), address(out)))
     return out
+
+
+def _run(dtype: torch.dtype, call: ctypes.Structure) -> None:
+    program = Program(dtype, torch.get_num_threads())
+    program.add(call)
+    program.run()
 
 
 class _ToCanonical(torch.autograd.Function):

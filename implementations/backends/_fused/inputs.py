@@ -1,16 +1,18 @@
 """What a layer's weights are multiplied with: sparse features, or rows of numbers."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from implementations.backends._fused.arena import Arena
 from implementations.backends._fused.calls import (
+    MOST_PRODUCTS,
     PARTS,
     Multiply,
     MultiplyBack,
+    Product,
     Program,
     SparseProduct,
 )
@@ -18,54 +20,48 @@ from implementations.backends._fused.library import Noise, address
 from implementations.backends._fused.structures import SparsePattern
 from implementations.backends._fused.weights import Weight
 
+Item = TypeVar("Item")
+
+
+class Multiplied(NamedTuple):
+    """A product with a layer's input: out [n, row] = x w + b, for as many rows as `out` has."""
+
+    weight: Weight
+    bias: int | None
+    out: Tensor
+
 
 class Inputs(Protocol):
     """A layer's input, dropped out already or while it is read."""
 
-    def multiply(self, program: Program, weight: Weight, bias: int | None, out: Tensor) -> None:
-        """out [n, row] = x w + b, for as many rows as `out` has."""
+    def multiply(self, program: Program, products: Sequence[Multiplied]) -> None:
+        """All products of one input."""
         ...
 
-    def gradient(self, program: Program, arena: Arena, grad: Tensor, weight: Weight) -> None:
-        """The weight's gradient from that of the product, rows beyond grad's being zero."""
+    def gradients(self, program: Program, arena: Arena, products: Sequence[tuple[Weight, Tensor]]) -> None:
+        """The weights' gradients from those of their products, rows beyond a gradient's being zero."""
         ...
 
 
 class SparseInputs:
-    """Features that are read entry by entry; dropped ones are passed over."""
+    """Features that are read entry by entry; dropped ones are passed over. One pass serves several products."""
 
     def __init__(self, patterns: Mapping[int, SparsePattern], values: Tensor, noise: Noise) -> None:
         self.patterns = patterns  # of the first so many rows
         self.values = values
         self.noise = noise
 
-    def multiply(self, program: Program, weight: Weight, bias: int | None, out: Tensor) -> None:
+    def multiply(self, program: Program, products: Sequence[Multiplied]) -> None:
         """See `Inputs`."""
-        program.add(
-            SparseProduct(
-                self.patterns[out.shape[0]].by_row.c(),
-                address(self.values),
-                self.noise,
-                address(weight.packed),
-                bias,
-                address(out),
-                out.shape[1],
-            )
-        )
+        for rows, alike in _by_rows((len(product.out), product) for product in products):
+            calls = [Product(address(w.packed), bias, address(out), out.shape[1]) for w, bias, out in alike]
+            program.add(SparseProduct.of(self.patterns[rows].by_row.c(), self.values, self.noise, calls))
 
-    def gradient(self, program: Program, arena: Arena, grad: Tensor, weight: Weight) -> None:
+    def gradients(self, program: Program, arena: Arena, products: Sequence[tuple[Weight, Tensor]]) -> None:
         """See `Inputs`."""
-        program.add(
-            SparseProduct(
-                self.patterns[grad.shape[0]].by_column.c(),
-                address(self.values),
-                self.noise,
-                address(grad),
-                None,
-                address(weight.grad),
-                grad.shape[1],
-            )
-        )
+        for rows, alike in _by_rows((len(grad), (weight, grad)) for weight, grad in products):
+            calls = [Product(address(grad), None, address(w.grad), grad.shape[1]) for w, grad in alike]
+            program.add(SparseProduct.of(self.patterns[rows].by_column.c(), self.values, self.noise, calls))
 
 
 class DenseInputs:
@@ -74,31 +70,31 @@ class DenseInputs:
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
 
-    def multiply(self, program: Program, weight: Weight, bias: int | None, out: Tensor) -> None:
+    def multiply(self, program: Program, products: Sequence[Multiplied]) -> None:
         """See `Inputs`."""
-        program.add(
-            Multiply(
-                out.shape[0],
-                self.rows.shape[1],
-                out.shape[1],
-                address(self.rows),
-                address(weight.packed),
-                bias,
-                address(out),
-                False,
-            )
-        )
+        inner = self.rows.shape[1]
+        for weight, bias, out in products:
+            sizes = (out.shape[0], inner, out.shape[1])
+            program.add(Multiply(*sizes, address(self.rows), address(weight.packed), bias, address(out), False))
 
-    def gradient(self, program: Program, arena: Arena, grad: Tensor, weight: Weight) -> None:
+    def gradients(self, program: Program, arena: Arena, products: Sequence[tuple[Weight, Tensor]]) -> None:
         """See `Inputs`."""
-        inner, row = self.rows.shape[1], grad.shape[1]
-        partial = arena.take(PARTS, inner, row)
-        program.add(
-            MultiplyBack(
-                grad.shape[0], inner, row, address(self.rows), address(grad), address(weight.grad), address(partial)
-            )
-        )
-        arena.give(partial)
+        for weight, grad in products:
+            sizes = (grad.shape[0], self.rows.shape[1], grad.shape[1])
+            partial = arena.take(PARTS, *sizes[1:])
+            ends = (address(weight.grad), address(partial))
+            program.add(MultiplyBack(*sizes, address(self.rows), address(grad), *ends))
+            arena.give(partial)
+
+
+def _by_rows(items: Iterable[tuple[int, Item]]) -> Iterator[tuple[int, Sequence[Item]]]:
+    """Those with as many rows together, at most as many as one call takes."""
+    alike: dict[int, list[Item]] = {}
+    for rows, item in items:
+        alike.setdefault(rows, []).append(item)
+    for rows, found in alike.items():
+        for first in range(0, len(found), MOST_PRODUCTS):
+            yield rows, found[first : first + MOST_PRODUCTS]
 
 
 def restricted(x: Tensor, nodes: Tensor) -> Tensor:

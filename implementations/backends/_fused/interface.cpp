@@ -45,11 +45,6 @@ void fused_sort32(const int32_t* key, int64_t count, int64_t num_rows, int64_t* 
 
 void fused_attend(const fused::Attention* q, int64_t doubles, int64_t v2, int64_t backward) { kernels(doubles).attend(*q, v2, backward); }
 
-void fused_sparse_product(const fused::Sparse* x, const void* values, const fused::Noise* noise, const void* table, const void* bias,
-                          void* out, int64_t row, int64_t doubles, int64_t threads) {
-    kernels(doubles).sparse_product(*x, values, *noise, table, bias, out, row, threads);
-}
-
 void fused_to_canonical(const void* from, void* to, int64_t n, const fused::Shape* shape, int64_t doubles, int64_t threads) {
     kernels(doubles).to_canonical(from, to, n, *shape, threads);
 }

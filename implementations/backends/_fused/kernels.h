@@ -8,8 +8,6 @@ template <class T> fused::Kernels kernels_of() {
     return {
         run<T>,
         attend<T>,
-        [](const Sparse& x, const void* values, const Noise& noise, const void* table, const void* bias, void* out, int64_t row,
-           int64_t threads) { sparse_product(x, (const T*)values, noise, (const T*)table, (const T*)bias, (T*)out, row, threads); },
         [](const void* from, void* to, int64_t n, const Shape& s, int64_t threads) { to_canonical((const T*)from, (T*)to, n, s, threads); },
         [](const void* from, void* to, int64_t n, const Shape& s, int64_t threads) { from_canonical((const T*)from, (T*)to, n, s, threads); },
         fill_bits,

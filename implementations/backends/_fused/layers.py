@@ -48,19 +48,19 @@ class FusedLayer(nn.Module):
         """Rows [N, row] of every node as a source and as a target; they are the same where the weight is."""
         params = dict(self.named_parameters())
         if not self.is_v2:
-            source = self._product(x, rows.pack(params["weight"]))
+            (source,) = self._products(x, [rows.pack(params["weight"])], [None])
             return source, source
         sides = ("source",) if self.config.share_weights else ("source", "target")
-        projected = []
-        for side in sides:
-            product = self._product(x, rows.pack(params[f"w_{side}"]))
-            projected.append(product + rows.pack(params[f"b_{side}"]) if self.config.bias else product)
+        weights = [rows.pack(params[f"w_{side}"]) for side in sides]
+        biases = [rows.pack(params[f"b_{side}"]) if self.config.bias else None for side in sides]
+        projected = self._products(x, weights, biases)
         return projected[0], projected[-1]
 
-    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
-        if not is_sparse(x):
-            return x @ weight
-        return functions.sparse_product(x, self._pattern_of(x), weight)
+    def _products(self, x: Tensor, weights: list[Tensor], biases: list[Tensor | None]) -> tuple[Tensor, ...]:
+        if is_sparse(x):
+            return functions.sparse_products(x, self._pattern_of(x), weights, biases)
+        pairs = zip(weights, biases, strict=True)
+        return tuple(functions.dense_product(x, weight, bias) for weight, bias in pairs)
 
     def _pattern_of(self, x: Tensor) -> SparsePattern:
         """The order by column of x's entries, computed once for all x that share their indices."""

@@ -94,7 +94,6 @@ _SIGNATURES = {
     "fused_sort": (c_void_p, c_int64, c_int64, c_void_p, c_void_p),
     "fused_sort32": (c_void_p, c_int64, c_int64, c_void_p, c_void_p),
     "fused_attend": (c_void_p, c_int64, c_int64, c_int64),
-    "fused_sparse_product": (c_void_p,) * 6 + (c_int64,) * 3,
     "fused_to_canonical": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64),
     "fused_from_canonical": (c_void_p, c_void_p, c_int64, c_void_p, c_int64, c_int64),
     "fused_run": (c_void_p, c_int64, c_int64, c_int64),

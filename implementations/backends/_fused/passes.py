@@ -27,7 +27,7 @@ from implementations.backends._fused.calls import (
     SumColumns,
     no_noise,
 )
-from implementations.backends._fused.inputs import DenseInputs, Inputs, SparseInputs
+from implementations.backends._fused.inputs import DenseInputs, Inputs, Multiplied, SparseInputs
 from implementations.backends._fused.library import WIDTH, Noise, address, kernels
 from implementations.backends._fused.noise import SPARE_BYTES, threshold
 from implementations.backends._fused.receptive import Field
@@ -142,20 +142,19 @@ class Pass:
         """Attention of one layer, and the residual part of its output."""
         row, targets = weights.rows.row, edges.num_targets
         source = self.arena.take(edges.num_nodes, row)
-        target = None
+        target = more = None
         if self.net.is_v2:
-            inputs.multiply(self.program, weights["w_source"], weights.packed("b_source"), source)
+            products = [Multiplied(weights["w_source"], weights.packed("b_source"), source)]
             if not weights.config.share_weights:
                 target = self.arena.take(targets, row)
-                inputs.multiply(self.program, weights["w_target"], weights.packed("b_target"), target)
+                products.append(Multiplied(weights["w_target"], weights.packed("b_target"), target))
         else:
-            inputs.multiply(self.program, weights["weight"], None, source)
-        layer = self._attention(position, weights, edges, source, target, inputs)
-        more = None
+            products = [Multiplied(weights["weight"], None, source)]
         if residual := weights.get("residual"):
             more = self.arena.take(targets, weights.out_row)
-            inputs.multiply(self.program, residual, None, more)
-        return layer, more
+            products.append(Multiplied(residual, None, more))
+        inputs.multiply(self.program, products)
+        return self._attention(position, weights, edges, source, target, inputs), more
 
     def _attention(
         self, position: int, weights: Weights, edges: Edges, source: Tensor, target: Tensor | None, inputs: Inputs
@@ -244,12 +243,11 @@ class Pass:
         for position in reversed(range(len(layers))):
             weights, layer = self.net.weights[position], layers[position]
             self._sum_columns(grad, weights.get("bias"))
-            if residual := weights.get("residual"):
-                layer.inputs.gradient(self.program, self.arena, grad, residual)
             grad_out = self._spread(weights, grad) if weights.is_last else grad
             grad_source, grad_target = self._attention_gradient(weights, layer, grad_out)
-            self._weight_gradients(weights, layer, grad_source, grad_target)
-            before = self._input_gradient(weights, layer, grad, grad_source, grad_target) if position else None
+            products = self._products(weights, grad, grad_source, grad_target)
+            layer.inputs.gradients(self.program, self.arena, products)
+            before = self._input_gradient(layer, products) if position else None
             self.arena.give(grad_source, grad_target, grad, None if grad_out is grad else grad_out)
             self._forget(layer)
             if before is not None:
@@ -282,29 +280,25 @@ class Pass:
             self.program.add(Add(grad_target.numel(), address(grad_target), address(grad_source)))
         return grad_source, grad_target
 
-    def _weight_gradients(
-        self, weights: Weights, layer: _Attended, grad_source: Tensor, grad_target: Tensor | None
-    ) -> None:
-        name = "w_source" if self.net.is_v2 else "weight"
-        layer.inputs.gradient(self.program, self.arena, grad_source, weights[name])
+    def _products(
+        self, weights: Weights, grad: Tensor, grad_source: Tensor, grad_target: Tensor | None
+    ) -> list[tuple[Weight, Tensor]]:
+        """Each weight that the layer's input was multiplied with, and the gradient of that product."""
         self._sum_columns(grad_source, weights.get("b_source"))
+        products = [(weights["w_source" if self.net.is_v2 else "weight"], grad_source)]
         if grad_target is not None and not weights.config.share_weights:
-            layer.inputs.gradient(self.program, self.arena, grad_target, weights["w_target"])
             self._sum_columns(grad_target, weights.get("b_target"))
-
-    def _input_gradient(
-        self, weights: Weights, layer: _Attended, grad: Tensor, grad_source: Tensor, grad_target: Tensor | None
-    ) -> Tensor:
-        """Of the layer's input rows: the sum over all that they were multiplied with."""
-        parts = [(weights["w_source" if self.net.is_v2 else "weight"], grad_source)]
-        if grad_target is not None and not weights.config.share_weights:
-            parts.append((weights["w_target"], grad_target))
+            products.append((weights["w_target"], grad_target))
         if residual := weights.get("residual"):
-            parts.append((residual, grad))
-        transposed = parts[0][0].transposed
+            products.append((residual, grad))
+        return products
+
+    def _input_gradient(self, layer: _Attended, products: list[tuple[Weight, Tensor]]) -> Tensor:
+        """Of the layer's input rows: the sum over all that they were multiplied with."""
+        transposed = products[0][0].transposed
         assert transposed is not None
         before = self.arena.take(layer.edges.num_nodes, transposed.shape[1])
-        for number, (weight, rows) in enumerate(parts):
+        for number, (weight, rows) in enumerate(products):
             self.program.add(
                 Multiply(
                     *rows.shape,

@@ -22,13 +22,28 @@ INLINE void add_entries(T* at, const T* table, int64_t row, const int32_t* colum
     for (int b = 0; b < BLOCK; ++b) store(at + b * W, sum[b]);
 }
 
-// out += row r of the sparse matrix times table, dropped entries left out.
-template <class T>
-INLINE void add_sparse_row(T* out, const Sparse& x, int64_t r, const T* values, const Noise& noise, const T* table, int64_t row) {
+// out [row] += the listed entries of a sparse row times table.
+template <class T> INLINE void add_listed(T* out, const T* table, int64_t row, const int32_t* columns, const T* kept, int64_t n) {
     constexpr int W = Lanes<T>::width;
+    int64_t c = 0;
+    for (; c + 8 * W <= row; c += 8 * W) add_entries<8>(out + c, table + c, row, columns, kept, n);
+    for (; c + 4 * W <= row; c += 4 * W) add_entries<4>(out + c, table + c, row, columns, kept, n);
+    for (; c < row; c += W) add_entries<1>(out + c, table + c, row, columns, kept, n);
+}
+
+template <class T> INLINE void start_row(const fused::Product& p, int64_t r) {
+    T* out = (T*)p.out + r * p.row;
+    if (p.bias) __builtin_memcpy(out, p.bias, p.row * sizeof(T));
+    else __builtin_memset(out, 0, p.row * sizeof(T));
+}
+
+// Row r of every product, dropped entries left out.
+template <class T> INLINE void add_sparse_row(const fused::SparseProduct& q, int64_t r) {
+    const Sparse& x = q.x;
+    const uint8_t* keep = q.noise.keep;
+    const T *values = (const T*)q.values, scale = (T)q.noise.scale;
     int32_t columns[ENTRIES];
     T kept[ENTRIES];
-    const T scale = (T)noise.scale;
     for (int64_t k = x.row_starts[r]; k < x.row_starts[r + 1];) {
         int64_t n = 0;
         const int64_t end = x.row_starts[r + 1] - k < ENTRIES ? x.row_starts[r + 1] : k + ENTRIES;
@@ -36,24 +51,21 @@ INLINE void add_sparse_row(T* out, const Sparse& x, int64_t r, const T* values, 
             const int64_t place = x.places ? x.places[k] : k;
             columns[n] = x.columns[k];
             kept[n] = values[place] * scale;
-            n += noise.keep ? (noise.keep[place >> 3] >> (place & 7)) & 1 : 1;
+            n += keep ? (keep[place >> 3] >> (place & 7)) & 1 : 1;
         }
-        int64_t c = 0;
-        for (; c + 8 * W <= row; c += 8 * W) add_entries<8>(out + c, table + c, row, columns, kept, n);
-        for (; c + 4 * W <= row; c += 4 * W) add_entries<4>(out + c, table + c, row, columns, kept, n);
-        for (; c < row; c += W) add_entries<1>(out + c, table + c, row, columns, kept, n);
+        for (int64_t p = 0; p < q.count; ++p) {
+            const fused::Product& product = q.products[p];
+            add_listed((T*)product.out + r * product.row, (const T*)product.table, product.row, columns, kept, n);
+        }
     }
 }
 
-// out [rows, row] = x table + bias; bias may be null.
-template <class T>
-void sparse_product(const Sparse& x, const T* values, const Noise& noise, const T* table, const T* bias, T* out, int64_t row, int64_t threads) {
-    const Parts parts(x.rows);
+template <class T> void sparse_product(const fused::SparseProduct& q, int64_t threads) {
+    const Parts parts(q.x.rows);
     in_pieces(parts.count, threads, [&](int64_t part) {
         for (int64_t r = parts.first(part); r < parts.last(part); ++r) {
-            if (bias) __builtin_memcpy(out + r * row, bias, row * sizeof(T));
-            else __builtin_memset(out + r * row, 0, row * sizeof(T));
-            add_sparse_row(out + r * row, x, r, values, noise, table, row);
+            for (int64_t p = 0; p < q.count; ++p) start_row<T>(q.products[p], r);
+            add_sparse_row<T>(q, r);
         }
     });
 }

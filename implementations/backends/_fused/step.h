@@ -245,15 +245,11 @@ inline void fill(const fused::Fill& q, int64_t threads) {
     fill_bits(*q.key + (uint64_t)q.stream * 0xd1342543de82ef95ull, (uint32_t)q.threshold, q.count, q.keep, threads);
 }
 
-template <class T> void product(const fused::SparseProduct& q, int64_t threads) {
-    sparse_product(q.x, (const T*)q.values, q.noise, (const T*)q.table, (const T*)q.bias, (T*)q.out, q.row, threads);
-}
-
 template <class T> void run_one(const Call& call, int64_t threads) {
     const void* q = call.what;
     switch ((Kind)call.kind) {
         case fused::FILL: return fill(*(const fused::Fill*)q, threads);
-        case fused::SPARSE: return product<T>(*(const fused::SparseProduct*)q, threads);
+        case fused::SPARSE: return sparse_product<T>(*(const fused::SparseProduct*)q, threads);
         case fused::ATTEND: return attend<T>(*((const fused::AttendCall*)q)->attention, ((const fused::AttendCall*)q)->v2, false);
         case fused::ATTEND_BACK: return attend<T>(*((const fused::AttendCall*)q)->attention, ((const fused::AttendCall*)q)->v2, true);
         case fused::MULTIPLY: return multiply<T>(*(const fused::Multiply*)q, threads);

@@ -86,13 +86,19 @@ struct Fill {
     int64_t stream, threshold, count;
     uint8_t* keep;
 };
+// out [x.rows, row] = x table + bias, for each of the products; x is read once for all.
+struct Product {
+    const void *table, *bias;  // bias may be null
+    void* out;
+    int64_t row;
+};
+constexpr int64_t MOST_PRODUCTS = 3;
 struct SparseProduct {
     Sparse x;
     const void* values;
     Noise noise;
-    const void *table, *bias;  // bias may be null
-    void* out;                 // [x.rows, row]
-    int64_t row;
+    int64_t count;
+    Product products[MOST_PRODUCTS];
 };
 struct AttendCall {
     const Attention* attention;
@@ -183,7 +189,6 @@ struct Adam {
 struct Kernels {
     void (*run)(const Call*, int64_t count, int64_t threads);
     void (*attend)(const Attention&, bool v2, bool backward);
-    void (*sparse_product)(const Sparse&, const void* values, const Noise&, const void* table, const void* bias, void* out, int64_t row, int64_t threads);
     void (*to_canonical)(const void* from, void* to, int64_t n, const Shape&, int64_t threads);
     void (*from_canonical)(const void* from, void* to, int64_t n, const Shape&, int64_t threads);
     void (*fill_bits)(uint64_t key, uint32_t threshold, int64_t count, uint8_t* keep, int64_t threads);
