@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from implementations.backends import fused, fused_step, fused_step_pruned, scatter
-from implementations.backends._fused import library
+from implementations.backends._fused import library, structures
 from implementations.backends._fused.functions import Call
 from implementations.backends._fused.noise import Noise
 from implementations.backends._fused.passes import Pass
@@ -199,6 +199,27 @@ def test_every_processor_computes_the_same(operator, dtype):
         found.append((losses, trainer.logits()))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4 if dtype == torch.float32 else 1e-10, atol=1e-5)
+
+
+@OPERATORS
+def test_features_cut_into_bands_have_the_gradients_of_uncut_ones(operator, threads, monkeypatch):
+    uncut, of_layer = trained(problem(operator), operator=operator), layer_gradients(operator)
+    monkeypatch.setattr(structures, "BAND", 16)
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        losses, values, _ = trained(problem(operator), operator=operator)
+        torch.testing.assert_close(losses, uncut[0], rtol=1e-12, atol=1e-12)
+        for ours, theirs in zip(values, uncut[1], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+        for ours, theirs in zip(layer_gradients(operator), of_layer, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def layer_gradients(operator) -> list[Tensor]:
+    """Of the first layer of the problem, on its sparse features."""
+    given = problem(operator, dropout=0.0)
+    given.layers[0](given.x, given.prepared).square().sum().backward()
+    return [parameter.grad for parameter in given.layers[0].parameters()]
 
 
 def test_torchs_seed_decides_what_is_dropped():

@@ -18,10 +18,10 @@ template <class Work> void in_pieces(int64_t count, int64_t threads, Work work) 
     fused::run_pieces(count, threads, [](void* w, int64_t number) { (*(Work*)w)(number); }, &work);
 }
 
-// A range of nodes in PARTS pieces at most.
+// A range of nodes in PARTS pieces at most, or in fewer.
 struct Parts {
     int64_t nodes, size, count;
-    explicit Parts(int64_t n) : nodes(n), size((n + PARTS - 1) / PARTS < 16 ? 16 : (n + PARTS - 1) / PARTS), count((n + size - 1) / size) {}
+    explicit Parts(int64_t n, int64_t most = PARTS) : nodes(n), size((n + most - 1) / most < 16 ? 16 : (n + most - 1) / most), count((n + size - 1) / size) {}
     int64_t first(int64_t part) const { return part * size; }
     int64_t last(int64_t part) const { return (part + 1) * size < nodes ? (part + 1) * size : nodes; }
 };

@@ -46,15 +46,18 @@ class SparseProduct(ctypes.Structure):
     _fields_ = (
         ("x", Sparse),
         ("values", c_void_p),
+        ("in_order", c_int64),
         ("noise", Noise),
         ("count", c_int64),
         ("products", Product * MOST_PRODUCTS),
     )
 
     @classmethod
-    def of(cls, x: Sparse, values: Tensor, noise: Noise, products: Sequence[Product]) -> "SparseProduct":
-        """As many products of the same features."""
-        return cls(x, address(values), noise, len(products), (Product * MOST_PRODUCTS)(*products))
+    def of(
+        cls, x: Sparse, values: Tensor, noise: Noise, products: Sequence[Product], *, in_order: bool
+    ) -> "SparseProduct":
+        """As many products of the same features; `in_order`: values follow the entries, else lie at their places."""
+        return cls(x, address(values), in_order, noise, len(products), (Product * MOST_PRODUCTS)(*products))
 
 
 class Attend(ctypes.Structure):

@@ -174,12 +174,12 @@ def _products(
     x: SparseRows, values: Tensor, tables: Sequence[Tensor | None], biases: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...]:
     given = [(table.contiguous(), bias) for table, bias in zip(tables, biases, strict=True) if table is not None]
-    outs = tuple(table.new_empty(len(x.starts) - 1, table.shape[1]) for table, _ in given)
+    outs = tuple(table.new_empty(x.num_rows, table.shape[1]) for table, _ in given)
     products = [
         Product(address(table), address(bias), address(out), out.shape[1])
         for (table, bias), out in zip(given, outs, strict=True)
     ]
-    _run(values.dtype, SparseProduct.of(x.c(), values, c_noise(None), products))
+    _run(values.dtype, SparseProduct.of(x.c(), values, c_noise(None), products, in_order=False))
     return outs
 
 

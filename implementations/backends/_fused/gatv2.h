@@ -149,7 +149,15 @@ INLINE void add_steep_block(const Unit<T, HEADS>& u, T* at, int64_t c, const uin
     Vec<T> sum[BLOCK];
     for (int b = 0; b < BLOCK; ++b) sum[b] = load(at + (c + b) * u.stride);
     for (int k = 0; k < n; ++k) {
-        for (int b = 0; b < BLOCK; ++b) sum[b] += only<T>(lanes_of<T>(signs[k][c + b]), weight_of<T>(grad, k));
+        const Vec<T> number = weight_of<T>(grad, k);
+        if constexpr (BLOCK == 1) {
+            sum[0] += only<T>(lanes_of<T>(signs[k][c]), number);
+        } else {
+            for (int b = 0; b < BLOCK; b += 4) {
+                const FourBytes<T> bits(signs[k] + c + b);
+                for (int m = 0; m < 4; ++m) sum[b + m] += only<T>(bits.lanes_of(m), number);
+            }
+        }
     }
     for (int b = 0; b < BLOCK; ++b) store(at + (c + b) * u.stride, sum[b]);
 }

@@ -17,7 +17,7 @@ from implementations.backends._fused.calls import (
     SparseProduct,
 )
 from implementations.backends._fused.library import Noise, address
-from implementations.backends._fused.structures import SparsePattern
+from implementations.backends._fused.structures import SparseFeatures, SparseRows
 from implementations.backends._fused.weights import Weight
 
 Item = TypeVar("Item")
@@ -46,22 +46,26 @@ class Inputs(Protocol):
 class SparseInputs:
     """Features that are read entry by entry; dropped ones are passed over. One pass serves several products."""
 
-    def __init__(self, patterns: Mapping[int, SparsePattern], values: Tensor, noise: Noise) -> None:
-        self.patterns = patterns  # of the first so many rows
-        self.values = values
+    def __init__(self, features: Mapping[int, SparseFeatures], noise: Noise) -> None:
+        self.features = features  # of the first so many rows
         self.noise = noise
 
     def multiply(self, program: Program, products: Sequence[Multiplied]) -> None:
         """See `Inputs`."""
         for rows, alike in _by_rows((len(product.out), product) for product in products):
             calls = [Product(address(w.packed), bias, address(out), out.shape[1]) for w, bias, out in alike]
-            program.add(SparseProduct.of(self.patterns[rows].by_row.c(), self.values, self.noise, calls))
+            x = self.features[rows]
+            program.add(self._call(x.pattern.by_row, x.by_row, calls))
 
     def gradients(self, program: Program, arena: Arena, products: Sequence[tuple[Weight, Tensor]]) -> None:
         """See `Inputs`."""
         for rows, alike in _by_rows((len(grad), (weight, grad)) for weight, grad in products):
             calls = [Product(address(grad), None, address(w.grad), grad.shape[1]) for w, grad in alike]
-            program.add(SparseProduct.of(self.patterns[rows].by_column.c(), self.values, self.noise, calls))
+            x = self.features[rows]
+            program.add(self._call(x.pattern.by_column, x.by_column, calls))
+
+    def _call(self, x: SparseRows, values: Tensor, products: Sequence[Product]) -> SparseProduct:
+        return SparseProduct.of(x.c(), values, self.noise, products, in_order=True)
 
 
 class DenseInputs:

@@ -81,6 +81,7 @@ class Sparse(ctypes.Structure):
     _fields_ = (
         ("rows", c_int64),
         ("count", c_int64),
+        ("bands", c_int64),
         ("row_starts", c_void_p),
         ("columns", c_void_p),
         ("places", c_void_p),

@@ -31,7 +31,7 @@ from implementations.backends._fused.inputs import DenseInputs, Inputs, Multipli
 from implementations.backends._fused.library import WIDTH, Noise, address, kernels
 from implementations.backends._fused.noise import SPARE_BYTES, threshold
 from implementations.backends._fused.receptive import Field
-from implementations.backends._fused.structures import Edges, SparsePattern
+from implementations.backends._fused.structures import Edges, SparseFeatures
 from implementations.backends._fused.weights import Weight, Weights
 
 
@@ -57,7 +57,7 @@ class Data:
 
     field: Field
     x: Tensor  # of the field's nodes, in its order; sparse CSR or dense
-    patterns: Mapping[int, SparsePattern]  # of the first so many rows of a sparse x
+    sparse: Mapping[int, SparseFeatures]  # the first so many rows of a sparse x
     labels: Tensor | None = None  # [n] of the nodes trained on; None: no training
     nodes: Tensor | None = None  # [n] those nodes in the field's order
 
@@ -128,7 +128,7 @@ class Pass:
         x = self.data.x
         if x.layout == torch.sparse_csr:
             noise = self._noise("features 0", x.values().numel(), self.net.feature_dropout)
-            return SparseInputs(self.data.patterns, x.values(), noise)
+            return SparseInputs(self.data.sparse, noise)
         noise = self._noise("features 0", x.numel(), self.net.feature_dropout)
         if not noise.keep:
             return DenseInputs(x)

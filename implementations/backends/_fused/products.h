@@ -37,20 +37,21 @@ template <class T> INLINE void start_row(const fused::Product& p, int64_t r) {
     else __builtin_memset(out, 0, p.row * sizeof(T));
 }
 
-// Row r of every product, dropped entries left out.
-template <class T> INLINE void add_sparse_row(const fused::SparseProduct& q, int64_t r) {
+// What a band holds of row r, for every product, dropped entries left out.
+template <class T> INLINE void add_sparse_row(const fused::SparseProduct& q, int64_t band, int64_t r) {
     const Sparse& x = q.x;
     const uint8_t* keep = q.noise.keep;
     const T *values = (const T*)q.values, scale = (T)q.noise.scale;
     int32_t columns[ENTRIES];
     T kept[ENTRIES];
-    for (int64_t k = x.row_starts[r]; k < x.row_starts[r + 1];) {
+    const int64_t* starts = x.row_starts + band * x.rows + r;
+    for (int64_t k = starts[0]; k < starts[1];) {
         int64_t n = 0;
-        const int64_t end = x.row_starts[r + 1] - k < ENTRIES ? x.row_starts[r + 1] : k + ENTRIES;
+        const int64_t end = starts[1] - k < ENTRIES ? starts[1] : k + ENTRIES;
         for (; k < end; ++k) {  // without a branch on chance
             const int64_t place = x.places ? x.places[k] : k;
             columns[n] = x.columns[k];
-            kept[n] = values[place] * scale;
+            kept[n] = values[q.in_order ? k : place] * scale;
             n += keep ? (keep[place >> 3] >> (place & 7)) & 1 : 1;
         }
         for (int64_t p = 0; p < q.count; ++p) {
@@ -60,12 +61,15 @@ template <class T> INLINE void add_sparse_row(const fused::SparseProduct& q, int
     }
 }
 
+// A row's sum has the same order in however many pieces; of bands, few large ones keep near what is shared.
 template <class T> void sparse_product(const fused::SparseProduct& q, int64_t threads) {
-    const Parts parts(q.x.rows);
+    const Parts parts(q.x.rows, q.x.bands == 1 ? PARTS : threads == 1 ? 1 : 4 * threads);
     in_pieces(parts.count, threads, [&](int64_t part) {
-        for (int64_t r = parts.first(part); r < parts.last(part); ++r) {
-            for (int64_t p = 0; p < q.count; ++p) start_row<T>(q.products[p], r);
-            add_sparse_row<T>(q, r);
+        for (int64_t band = 0; band < q.x.bands; ++band) {
+            for (int64_t r = parts.first(part); r < parts.last(part); ++r) {
+                for (int64_t p = 0; p < q.count && band == 0; ++p) start_row<T>(q.products[p], r);
+                add_sparse_row<T>(q, band, r);
+            }
         }
     });
 }

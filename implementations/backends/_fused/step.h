@@ -95,12 +95,23 @@ template <class T> void multiply_back(const fused::MultiplyBack& q, int64_t thre
     sum_parts((const T*)q.partial, Parts(q.n).count, size, (T*)q.out, threads);
 }
 
+// to[BLOCK registers] = the sum of as many columns over n rows.
+template <int BLOCK, class T> INLINE void add_columns(const T* from, int64_t n, int64_t row, T* to) {
+    constexpr int W = Lanes<T>::width;
+    Vec<T> sum[BLOCK] = {};
+    for (int64_t i = 0; i < n; ++i)
+        for (int b = 0; b < BLOCK; ++b) sum[b] += load(from + i * row + b * W);
+    for (int b = 0; b < BLOCK; ++b) store(to + b * W, sum[b]);
+}
+
 template <class T> void sum_columns(const fused::SumColumns& q, int64_t threads) {
+    constexpr int W = Lanes<T>::width;
     over_rows(q.n, threads, [&](int64_t part, int64_t first, int64_t last) {
+        const T* from = (const T*)q.from + first * q.row;
         T* sum = (T*)q.partial + part * q.row;
-        __builtin_memset(sum, 0, q.row * sizeof(T));
-        for (int64_t i = first; i < last; ++i)
-            for (int64_t k = 0; k < q.row; ++k) sum[k] += ((const T*)q.from)[i * q.row + k];
+        int64_t c = 0;
+        for (; c + 8 * W <= q.row; c += 8 * W) add_columns<8>(from + c, last - first, q.row, sum + c);
+        for (; c < q.row; c += W) add_columns<1>(from + c, last - first, q.row, sum + c);
     });
     sum_parts((const T*)q.partial, Parts(q.n).count, q.row, (T*)q.out, 1);
 }
@@ -169,18 +180,25 @@ INLINE int64_t place_of(const Shape& s, int64_t head, int64_t channel) {
     return s.heads_in_lanes ? channel * s.stat_row + head : head * (s.row / s.heads) + channel;
 }
 
+template <class T> INLINE T mean_of_heads(const T* node, const Shape& s, int64_t channel) {
+    T sum = 0;
+    for (int64_t h = 0; h < s.heads && channel < s.channels; ++h) sum += node[place_of(s, h, channel)];
+    return sum / (T)s.heads;
+}
+
 template <class T> void logits(const fused::Logits& q, int64_t threads) {
-    const Shape& s = q.shape;
+    constexpr int W = Lanes<T>::width;
+    const bool is_mean = q.shape.heads > 1 || q.shape.heads_in_lanes;  // else a node's row is its logits already
     over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
+            const T* node = (const T*)q.from + i * q.shape.row;
             T* to = (T*)q.to + i * q.out_row;
-            for (int64_t c = 0; c < q.out_row; ++c) {
-                T sum = 0;
-                for (int64_t h = 0; h < s.heads && c < s.channels; ++h) sum += ((const T*)q.from)[i * s.row + place_of(s, h, c)];
-                sum /= (T)s.heads;
-                if (q.more) sum += ((const T*)q.more)[i * q.out_row + c];
-                if (q.bias) sum += ((const T*)q.bias)[c];
-                to[c] = sum;
+            for (int64_t c = 0; is_mean && c < q.out_row; ++c) to[c] = mean_of_heads(node, q.shape, c);
+            for (int64_t c = 0; c < q.out_row; c += W) {
+                Vec<T> v = load((is_mean ? to : node) + c);
+                if (q.more) v += load((const T*)q.more + i * q.out_row + c);
+                if (q.bias) v += load((const T*)q.bias + c);
+                store(to + c, v);
             }
         }
     });
@@ -223,21 +241,23 @@ template <class T> void spread(const fused::Spread& q, int64_t threads) {
     });
 }
 
-// As torch.optim.Adam with its default betas and epsilon; weight decay is part of the gradient.
+// As torch.optim.Adam with its default betas and epsilon; weight decay is part of the gradient. The numbers come by
+// value: behind a reference they might lie in the arrays, and the loop would go one number at a time.
+template <class T>
+void adam_of(int64_t count, T* __restrict parameter, const T* __restrict grad, T* __restrict first, T* __restrict second, T rate, T root, T decay) {
+    for (int64_t k = 0; k < count; ++k) {
+        const T g = grad[k] + decay * parameter[k];
+        first[k] += (T)(1 - 0.9) * (g - first[k]);
+        second[k] = (T)0.999 * second[k] + (T)(1 - 0.999) * g * g;
+        const T size = sizeof(T) == 4 ? (T)__builtin_sqrtf((float)second[k]) : (T)__builtin_sqrt((double)second[k]);
+        parameter[k] -= rate * first[k] / (size * root + (T)1e-8);
+    }
+}
+
 template <class T> void adam(const fused::Adam& q, int64_t threads) {
-    const T rate = (T)q.clock[0], root = (T)q.clock[1], decay = (T)q.weight_decay;
     over_rows(q.count, threads, [&](int64_t, int64_t begin, int64_t end) {
-        T* __restrict parameter = (T*)q.parameter;
-        T* __restrict first = (T*)q.first;
-        T* __restrict second = (T*)q.second;
-        const T* __restrict grad = (const T*)q.grad;
-        for (int64_t k = begin; k < end; ++k) {
-            const T g = grad[k] + decay * parameter[k];
-            first[k] += (T)(1 - 0.9) * (g - first[k]);
-            second[k] = (T)0.999 * second[k] + (T)(1 - 0.999) * g * g;
-            const T size = sizeof(T) == 4 ? (T)__builtin_sqrtf((float)second[k]) : (T)__builtin_sqrt((double)second[k]);
-            parameter[k] -= rate * first[k] / (size * root + (T)1e-8);
-        }
+        adam_of<T>(end - begin, (T*)q.parameter + begin, (const T*)q.grad + begin, (T*)q.first + begin, (T*)q.second + begin,
+                   (T)q.clock[0], (T)q.clock[1], (T)q.weight_decay);
     });
 }
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from implementations.backends._fused import library
 from implementations.backends._fused.library import WIDTH, address, kernels
@@ -13,6 +13,8 @@ from implementations.contract import Graph, LayerConfig
 
 MOST_EDGES = 2**32
 MOST_NODES = 2**31
+BAND = 4096
+"""So many nodes' rows of 64 float32 fill a megabyte, about what a core has for itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,18 +66,28 @@ class Edges:
 
 
 class SparseRows(NamedTuple):
-    """A sparse matrix's entries by row, and where each has its value."""
+    """A sparse matrix's entries by band of columns and row, and where each has its value."""
 
-    starts: Tensor  # [rows + 1] int64
+    num_rows: int
+    bands: int
+    starts: Tensor  # [bands x rows + 1] int64
     columns: Tensor  # [entries] int32
     places: Tensor | None  # [entries] uint32; None: in order
 
     def c(self) -> library.Sparse:
         """As the kernels take them."""
-        rows = len(self.starts) - 1
         return library.Sparse(
-            rows, len(self.columns), address(self.starts), address(self.columns), address(self.places)
+            self.num_rows,
+            len(self.columns),
+            self.bands,
+            address(self.starts),
+            address(self.columns),
+            address(self.places),
         )
+
+    def in_order(self, values: Tensor) -> Tensor:
+        """The entries' values, one after another."""
+        return values if self.places is None else values[self.places.to(torch.int64)]
 
 
 class SparsePattern(NamedTuple):
@@ -87,13 +99,29 @@ class SparsePattern(NamedTuple):
     @classmethod
     def of(cls, x: Tensor) -> "SparsePattern":
         """The pattern of a sparse CSR tensor."""
-        starts, columns = x.crow_indices().contiguous(), x.col_indices().to(torch.int32)
-        column_starts, places = sort(columns, x.shape[1])
-        row_of = torch.repeat_interleave(torch.arange(x.shape[0], dtype=torch.int32), starts.diff())
+        (N, F), starts = x.shape, x.crow_indices().contiguous()
+        columns = x.col_indices().to(torch.int32)
+        row_of = torch.repeat_interleave(torch.arange(N, dtype=torch.int32), starts.diff())
+        bands = -(-N // BAND)
+        column_starts, places = sort(row_of.to(torch.int64) // BAND * F + columns, bands * F)
         return cls(
-            SparseRows(starts, columns, None),
-            SparseRows(column_starts, row_of[places.to(torch.int64)], places),
+            SparseRows(N, 1, starts, columns, None),
+            SparseRows(F, bands, column_starts, row_of[places.to(torch.int64)], places),
         )
+
+
+class SparseFeatures(NamedTuple):
+    """Sparse features that stay: both orders, and the values in each."""
+
+    pattern: SparsePattern
+    by_row: Tensor
+    by_column: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor) -> "SparseFeatures":
+        """Of a sparse CSR tensor."""
+        pattern = SparsePattern.of(x)
+        return cls(pattern, pattern.by_row.in_order(x.values()), pattern.by_column.in_order(x.values()))
 
 
 @dataclass(frozen=True)
@@ -134,7 +162,7 @@ class Rows:
         padded = weight
         if self.is_padded:
             ends = (0, self.padded_channels - self.channels, 0, self.padded_heads - self.heads)
-            padded = F.pad(weight, (0, 0) * (weight.dim() - 2) + ends)
+            padded = functional.pad(weight, (0, 0) * (weight.dim() - 2) + ends)
         inner = (1, 0) if self.heads_in_lanes else (0, 1)
         return padded.permute(*range(2, weight.dim()), *inner).flatten(-2)
 

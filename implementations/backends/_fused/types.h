@@ -62,10 +62,11 @@ struct Attention {
 constexpr int64_t stats_of(bool heads_in_lanes) { return heads_in_lanes ? 6 : 8; }
 constexpr int64_t PARTS = 64;  // of a sum over nodes; fixed, so that results do not depend on threads
 
-// A sparse matrix by row, and where each stored value lies in `values` and `noise`.
+// A sparse matrix by row, and where each stored value lies in `values` and `noise`. A wide one is cut into bands of
+// columns, one after another, so that what a band's columns name stays near while all rows go by.
 struct Sparse {
-    int64_t rows, count;
-    const int64_t* row_starts;   // [rows + 1]
+    int64_t rows, count, bands;
+    const int64_t* row_starts;   // [bands x rows + 1]
     const int32_t* columns;      // [count]
     const uint32_t* places;      // [count]; null: 0, 1, 2, ...
 };
@@ -96,6 +97,7 @@ constexpr int64_t MOST_PRODUCTS = 3;
 struct SparseProduct {
     Sparse x;
     const void* values;
+    int64_t in_order;  // 1: values follow the entries of x; 0: each lies at its entry's place, as decisions always do
     Noise noise;
     int64_t count;
     Product products[MOST_PRODUCTS];

@@ -48,6 +48,21 @@ template <> INLINE Mask<double> lanes_of<double>(uint32_t byte) {
     return ((int64_t)byte & bit) == bit;
 }
 
+// The same of each of four bytes that follow each other, brought into all lanes at once.
+template <class T> struct FourBytes {
+    Mask<T> all;
+    INLINE explicit FourBytes(const uint8_t* from) {
+        int32_t word;
+        __builtin_memcpy(&word, from, 4);
+        all = word - Mask<T>{};
+    }
+    INLINE Mask<T> lanes_of(int number) const {
+        Mask<T> bit;
+        for (int k = 0; k < Lanes<T>::width; ++k) bit[k] = (typename Lanes<T>::Integer)(1u << (8 * number + k));
+        return (all & bit) == bit;
+    }
+};
+
 #if defined(__x86_64__) && defined(FUSED_WIDE)
 INLINE uint32_t bits_of(Mask<float> m) { return (uint32_t)__builtin_ia32_movmskps256((Vec<float>)m); }
 INLINE uint32_t bits_of(Mask<double> m) { return (uint32_t)__builtin_ia32_movmskpd256((Vec<double>)m); }

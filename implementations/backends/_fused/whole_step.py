@@ -12,7 +12,7 @@ from implementations.backends._fused.inputs import restricted
 from implementations.backends._fused.noise import new_key
 from implementations.backends._fused.passes import Data, Net, Pass
 from implementations.backends._fused.receptive import Field, receptive, whole
-from implementations.backends._fused.structures import Edges, Rows, SparsePattern
+from implementations.backends._fused.structures import Edges, Rows, SparseFeatures
 from implementations.backends._fused.weights import Weights
 from implementations.contract import TrainingProblem
 
@@ -33,7 +33,7 @@ class WholeStep:
         place = torch.full((edges.num_nodes,), -1, dtype=torch.int64)
         place[field.nodes] = torch.arange(len(field.nodes))
         trained = _data(problem, field, problem.y[problem.nodes].contiguous(), place[problem.nodes])
-        evaluated = _data(problem, everything) if prunes else Data(everything, trained.x, trained.patterns)
+        evaluated = _data(problem, everything) if prunes else Data(everything, trained.x, trained.sparse)
         self.training, self.evaluation = _planned(self.net, trained, evaluated)
         self._update = self._adam(problem.weight_decay)
         self._classes = problem.configs[-1].out_channels
@@ -84,13 +84,13 @@ def _weights(problem: TrainingProblem) -> list[Weights]:
 def _data(problem: TrainingProblem, field: Field, labels: Tensor | None = None, nodes: Tensor | None = None) -> Data:
     is_whole = torch.equal(field.nodes, torch.arange(problem.x.shape[0]))
     x = problem.x if is_whole else restricted(problem.x, field.nodes)
-    patterns = {}
+    sparse = {}
     if x.layout == torch.sparse_csr:
         first = field.layers[0]
         for rows in {first.num_nodes, first.num_targets}:
             part = x if rows == x.shape[0] else restricted(x, torch.arange(rows))
-            patterns[rows] = SparsePattern.of(part)
-    return Data(field, x if patterns else x.contiguous(), patterns, labels, nodes)
+            sparse[rows] = SparseFeatures.of(part)
+    return Data(field, x if sparse else x.contiguous(), sparse, labels, nodes)
 
 
 def _planned(net: Net, *data: Data) -> list[Pass]:
