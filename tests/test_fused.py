@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from implementations.backends import fused, fused_step, fused_step_pruned, scatter
 from implementations.backends._fused import library, structures
 from implementations.backends._fused.functions import Call
-from implementations.backends._fused.noise import Noise
+from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.backends._fused.passes import Pass
 from implementations.contract import Graph, LayerConfig, TrainingProblem, load
 from implementations.operators import gat, gatv2
@@ -184,6 +184,15 @@ def test_one_and_two_threads_give_the_same_bits(operator, threads):
         losses, after, trainer = trained(problem(operator, dtype=torch.float32), operator=operator)
         found.append([losses, *after, trainer.logits()])
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+def test_no_piece_of_the_work_is_left_out_however_two_threads_take_turns():
+    count = 64 * 16 * 8  # bits in as many pieces as there can be, each over in no time
+    keep = torch.zeros(count // 8 + SPARE_BYTES, dtype=torch.uint8)
+    for key in range(4000):
+        keep.zero_()
+        library.kernels().fused_fill_bits(key, 0, count, library.address(keep), 2)
+        assert bool((keep[: count // 8] == 255).all())
 
 
 @OPERATORS

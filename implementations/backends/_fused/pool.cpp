@@ -31,10 +31,12 @@ struct Pool {
     Piece piece = nullptr;
     void* context = nullptr;
     int64_t wanted = 0;
-    std::atomic<int64_t> count{0}, generation{0}, next{0}, inside{0};
+    int64_t count = 0;
+    std::atomic<int64_t> generation{0}, next{0}, inside{0};
 
-    void take_pieces() {
-        for (int64_t number; (number = next.fetch_add(1)) < count.load();) piece(context, number);
+    // `pieces` is read on the way in: `count` is cleared while the last piece may just have been taken.
+    void take_pieces(int64_t pieces) {
+        for (int64_t number; (number = next.fetch_add(1)) < pieces;) piece(context, number);
     }
 
     void help(int64_t index) {
@@ -46,8 +48,9 @@ struct Pool {
             seen = generation.load();
             if (index >= wanted || next.load() >= count) continue;
             ++inside;
+            const int64_t pieces = count;
             lock.unlock();
-            take_pieces();
+            take_pieces(pieces);
             --inside;
         }
     }
@@ -66,7 +69,7 @@ struct Pool {
             ++generation;
         }
         wake.notify_all();
-        take_pieces();
+        take_pieces(pieces);
         {
             std::lock_guard<std::mutex> lock(mutex);
             count = 0;  // a helper that wakes late finds nothing
