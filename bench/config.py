@@ -123,6 +123,7 @@ class Timing(Frozen):
     threads: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
     self_test: str = ""  # back end measured twice under two names, which must come out equal
     ceilings: bool = False  # beside each round, what the machine can do at most: matrix product and copy
+    parts: bool = False  # after each round, where a training step's time goes
 
     def rounds_of(self, names: Iterable[str], threads: int) -> int:
         """How often a cell is timed with so many threads; `names` are its back end, operator and data set."""

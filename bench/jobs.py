@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from bench import attention_study, ceilings, lookup, network, parity, seeds, timing, train
+from bench import attention_study, ceilings, lookup, network, parity, parts, seeds, timing, train
 from bench.config import Architecture, Protocol, Setting, Training
 from bench.device import Device
 from bench.noise import with_noise
@@ -222,12 +222,14 @@ def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> Tra
     trained = _measure(trainer.step, bench.device, job)
     peak_bytes = bench.device.peak_memory_bytes()
     evaluated = _measure(trainer.logits, bench.device, job)
+    parts_s = parts.of_step(trainer, trained.steps) if job.timing.parts else {}
     return TrackTiming(
         train=_samples(trained),
         evaluate=_samples(evaluated),
         first_step_s=first_step_s,
         peak_bytes=peak_bytes,
         whole_step=not isinstance(trainer, train.Autograd),
+        parts_s={name: _digits(seconds) for name, seconds in parts_s.items()},
     )
 
 

@@ -58,6 +58,7 @@ class TrackTiming(Frozen):
     first_step_s: float
     peak_bytes: int | None  # beyond what was resident before the model was built
     whole_step: bool = False  # the back end's own training step, not the runner's over its layers
+    parts_s: dict[str, float] = {}  # what a training step is made of, where that was asked for; see `bench.parts`
 
 
 class Ceilings(Frozen):

@@ -183,6 +183,13 @@ class Trainer(Protocol):
         """Forward in evaluation mode with the parameters as they are now, without gradients: [N, classes]."""
         ...
 
+    def parts(self, steps: int) -> Mapping[str, float] | None:
+        """What a step is made of, by name: mean seconds over so many further steps.
+
+        None where a profiler of torch's operations sees as much.
+        """
+        ...
+
 
 class Backend(Protocol):
     """One way of computing operators. Structural: no base class, no registration."""

@@ -49,6 +49,7 @@ ALLOWED = {
     "bench.task": {"implementations.contract", "implementations.features"},
     "bench.floor": {"implementations.contract"},
     "bench.ceilings": {"bench.device", "bench.outcomes"},
+    "bench.parts": {"implementations.contract"},
     "bench.train": {"bench.config", "bench.network", "bench.task", "implementations.contract"},
 }
 

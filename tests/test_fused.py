@@ -242,6 +242,15 @@ def test_about_as_many_decisions_drop_as_should():
     assert abs(float(kept.mean()) - 0.4) < 4 * (0.24 / 200_000) ** 0.5
 
 
+@OPERATORS
+def test_the_parts_of_a_step_are_named_and_the_steps_that_show_them_train(operator):
+    whole, watched = trained(problem(operator), operator=operator, steps=3), problem(operator)
+    torch.manual_seed(0)
+    found = fused_step.BACKEND.whole_step(operator, watched).parts(3)
+    assert {"attention", "gradient of attention", "products with sparse features", "Adam"} <= found.keys()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(parameters(watched), whole[1], strict=True))
+
+
 def test_evaluation_follows_weights_that_are_loaded_later():
     given = problem(gatv2)
     _, _, trainer = trained(given)

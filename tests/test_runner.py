@@ -87,7 +87,7 @@ def test_a_grid_ends_with_parity_speed_study_and_fits_for_every_cell(small, tmp_
 
 
 def test_an_experiment_without_seeds_checks_and_times_with_the_ceilings_beside(small, tmp_path):
-    timing = small.timing.model_dump() | {"rounds": 1, "ceilings": True}
+    timing = small.timing.model_dump() | {"rounds": 1, "ceilings": True, "parts": True}
     datasets = ["powerlaw-n60-d4-f6-c3"]
     protocol = {"row_normalise": False}
     asked = changed(small, seeds=[], datasets=datasets, timing=timing, protocol=protocol)
@@ -101,6 +101,7 @@ def test_an_experiment_without_seeds_checks_and_times_with_the_ceilings_beside(s
         (["as_shipped"], {"same_input": "as_shipped"})
     ] * 2
     assert all(outcome.ceilings.gemm_flops_per_s > 0 for outcome in outcomes)
+    assert all(outcome.tracks["as_shipped"].parts_s for outcome in outcomes)
 
 
 def test_a_second_run_repeats_nothing(small, tmp_path):

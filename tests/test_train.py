@@ -101,6 +101,9 @@ class Counting:
     def logits(self) -> torch.Tensor:
         return self.problem.x
 
+    def parts(self, steps: int) -> dict[str, float]:
+        return {"counting": 0.001, "waiting": 0.002}
+
 
 def test_a_back_end_that_owns_the_whole_step_trains_the_network_itself():
     data, training = inputs(torch.ones(6, 2)), Training(max_epochs=3, lr=0.25, stop_on="never")

@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bench.folder import ResultsFolder, write_atomically
-from bench.report import grids, plots, scaling_grid, throughput_grid, wording
+from bench.report import grids, plots, scaling_grid, special, throughput_grid, wording
 from bench.report.results import Results
 from bench.report.wording import Footnotes
 
@@ -37,9 +37,7 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
         accuracy = grids.accuracy(results, notes)
         beside["accuracy"] = accuracy
         tables.append(accuracy)
-    for wanted in (throughput_grid, scaling_grid):
-        if wanted.is_asked(results):
-            tables.append(wanted.grid(results, notes))
+    tables += special.grids(results, notes)
     if results.experiment.timing.rounds:
         speed = grids.speed(results, notes)
         tables.append(speed)
@@ -64,18 +62,12 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             parity_worst=grids.parity_worst(results),
             parity=grids.parity(results),
             semantics=_semantics(semantics or {}),
-            notes=[*notes.lines(), *_remarks(results)],
+            notes=[*notes.lines(), *special.remarks(results)],
             provenance=wording.provenance(results),
             environment=results.environment(),
             settings=results.experiment.model_dump_json(indent=1),
         )
     )
-
-
-def _remarks(results: Results) -> list[str]:
-    return [
-        line for asked in (throughput_grid, scaling_grid) if asked.is_asked(results) for line in asked.remarks(results)
-    ]
 
 
 def fill(template: str, content: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from bench.config import Experiment
 from bench.folder import ResultsFolder, write_atomically
 from bench.records import Record
-from bench.report import grids, scaling_grid, throughput_grid, wording
+from bench.report import grids, special, wording
 from bench.report.columns import csv_text, meanings
 from bench.report.results import Results
 from bench.report.rows import Row
@@ -36,7 +36,7 @@ def terminal(experiment: Experiment, records: Sequence[Record]) -> str:
         for device in experiment.devices
         for threads in experiment.timing.threads
     ]
-    asked = [_terminal(grid) for grid in _asked_for(results, notes)]
+    asked = [_terminal(grid) for grid in special.grids(results, notes)]
     remarks = "\n".join([*notes.lines(), *wording.warnings(results)])
     legend = _LEGEND if experiment.seeds else _LEGEND_OF_SPEED
     parts = [experiment.title, *tables, legend, *asked, remarks, wording.provenance(results)]
@@ -48,8 +48,10 @@ def markdown(results: Results, name: str) -> str:
     notes = Footnotes()
     experiment = results.experiment
     tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))] if experiment.seeds else []
-    if asked := [markdown_table(grid) for grid in _asked_for(results, notes)]:
-        tables.append(_section("Throughput", "\n\n".join([*asked, *(f"- {line}" for line in _remarks(results))])))
+    if asked := [markdown_table(grid) for grid in special.grids(results, notes)]:
+        tables.append(
+            _section("Throughput", "\n\n".join([*asked, *(f"- {line}" for line in special.remarks(results))]))
+        )
     if experiment.timing.rounds:
         tables.append(_section("Speed and memory", markdown_table(grids.speed(results, notes))))
     columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]
@@ -70,25 +72,14 @@ def excerpt(results: Results, name: str) -> str:
     """The tables alone, with their notes and where they come from: what a document shows of an experiment."""
     notes = Footnotes()
     provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
-    if asked := [markdown_table(grid) for grid in _asked_for(results, notes)]:
-        said = [*notes.lines(), *_remarks(results), *wording.warnings(results)]
+    if asked := [markdown_table(grid) for grid in special.grids(results, notes)]:
+        said = [*notes.lines(), *special.remarks(results), *wording.warnings(results)]
         return "\n\n".join([*asked, "\n".join(f"- {line}" for line in said), provenance]) + "\n"
     tables = [markdown_table(grids.accuracy(results, notes))] if results.experiment.seeds else []
     if results.experiment.timing.rounds:
         tables.append(markdown_table(grids.speed(results, notes)))
     remarks = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
     return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
-
-
-def _asked_for(results: Results, notes: Footnotes) -> list[grids.Grid]:
-    """What an experiment on speed asks for besides: throughput against rivals, growth with the problem."""
-    return [view.grid(results, notes) for view in (throughput_grid, scaling_grid) if view.is_asked(results)]
-
-
-def _remarks(results: Results) -> list[str]:
-    return [
-        line for view in (throughput_grid, scaling_grid) if view.is_asked(results) for line in view.remarks(results)
-    ]
 
 
 _LEGEND_OF_SPEED = (

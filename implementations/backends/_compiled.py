@@ -117,6 +117,9 @@ class _Trainer:
             output: Tensor = self._compiled(self._problem.x, self._problem.prepared)
         return output
 
+    def parts(self, steps: int) -> None:
+        pass
+
 
 def _why_not(device: torch.device) -> str | None:
     """What torch.compile lacks here, as a sentence, or None."""

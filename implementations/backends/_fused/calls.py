@@ -219,8 +219,22 @@ class _Call(ctypes.Structure):
     _fields_ = (("kind", c_int64), ("what", c_void_p))
 
 
-class Phase(NamedTuple):
-    """What one call of a program is, and how long it has taken."""
+_NAMES = {
+    Fill: "dropout decisions",
+    SparseProduct: "products with sparse features",
+    Attend: "attention",
+    AttendBack: "gradient of attention",
+    Multiply: "products with weights",
+    MultiplyBack: "gradients of weights",
+    SumColumns: "gradients of biases",
+    Activate: "ELU and dropout",
+    ActivateBack: "gradient of ELU and dropout",
+    Adam: "Adam",
+}  # and "the rest"
+
+
+class Part(NamedTuple):
+    """What one call of a program is about, and how long it took."""
 
     name: str
     seconds: float
@@ -244,13 +258,12 @@ class Program:
         calls = self._calls or self._assembled()
         kernels().fused_run(ctypes.addressof(calls), len(self._structs), *self._sizes)
 
-    def timed(self, runs: int) -> list[Phase]:
-        """Mean seconds of each call over some runs."""
+    def timed(self) -> list[Part]:
+        """All of them, each with its time."""
         calls = self._calls or self._assembled()
         seconds = (c_double * len(self._structs))()
-        for _ in range(runs):
-            kernels().fused_run_timed(ctypes.addressof(calls), len(seconds), *self._sizes, ctypes.addressof(seconds))
-        return [Phase(type(call).__name__, sum_s / runs) for call, sum_s in zip(self._structs, seconds, strict=True)]
+        kernels().fused_run_timed(ctypes.addressof(calls), len(seconds), *self._sizes, ctypes.addressof(seconds))
+        return [Part(_NAMES.get(type(call), "the rest"), s) for call, s in zip(self._structs, seconds, strict=True)]
 
     def _assembled(self) -> "ctypes.Array[_Call]":
         given = [_Call(_NUMBERS[type(call)], ctypes.addressof(call)) for call in self._structs]

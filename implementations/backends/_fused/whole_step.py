@@ -3,6 +3,9 @@
 Adam's moments live here; parameters are changed in place, so checkpoints and evaluation work as for any module.
 """
 
+from collections import Counter
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -40,19 +43,33 @@ class WholeStep:
 
     def step(self) -> Tensor:
         """See `Trainer`."""
+        self._begin()
+        self.training.program.run()
+        self._update.run()
+        return self.training.loss[0].clone()
+
+    def _begin(self) -> None:
+        """A new step's dropout key and Adam's corrections."""
         self._steps += 1
         key = new_key()
         self._key[0] = key - 2**64 if key >= 2**63 else key
         self._clock[0] = self._lr / (1 - BETAS[0] ** self._steps)
         self._clock[1] = (1 - BETAS[1] ** self._steps) ** -0.5
-        self.training.program.run()
-        self._update.run()
-        return self.training.loss[0].clone()
 
     def logits(self) -> Tensor:
         """See `Trainer`."""
         self.evaluation.program.run()
         return self.evaluation.logits[:, : self._classes].clone()
+
+    def parts(self, steps: int) -> Mapping[str, float]:
+        """See `Trainer`."""
+        found: Counter[str] = Counter()
+        for _ in range(steps):
+            self._begin()
+            for program in (self.training.program, self._update):
+                for name, seconds in program.timed():
+                    found[name] += seconds / steps
+        return found
 
     def _adam(self, weight_decay: float) -> Program:
         program = Program(self.net.dtype, self.net.threads)
