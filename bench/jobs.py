@@ -222,7 +222,7 @@ def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> Tra
     trained = _measure(trainer.step, bench.device, job)
     peak_bytes = bench.device.peak_memory_bytes()
     evaluated = _measure(trainer.logits, bench.device, job)
-    parts_s = parts.of_step(trainer, trained.steps) if job.timing.parts else {}
+    parts_s = parts.of_step(trainer, trained.steps, bench.torch_device) if job.timing.parts else {}
     return TrackTiming(
         train=_samples(trained),
         evaluate=_samples(evaluated),

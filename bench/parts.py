@@ -6,20 +6,20 @@ from torch.profiler import ProfilerActivity, profile
 from implementations.contract import Trainer
 
 
-def of_step(trainer: Trainer, steps: int) -> dict[str, float]:
+def of_step(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
     """Mean seconds of each part over so many further steps, the longest first.
 
     Of a trainer that does not say, the operations of torch that its steps call, each without those that it calls in
     turn; on an accelerator, their time there.
     """
     said = trainer.parts(steps)
-    found = _profiled(trainer, steps) if said is None else dict(said)
+    found = _profiled(trainer, steps, device) if said is None else dict(said)
     return dict(sorted(found.items(), key=lambda part: -part[1]))
 
 
-def _profiled(trainer: Trainer, steps: int) -> dict[str, float]:
+def _profiled(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
     activities = [ProfilerActivity.CPU]
-    if on_cuda := torch.cuda.is_available() and torch.cuda.is_initialized():
+    if on_cuda := device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with profile(activities=activities) as profiler:
         for _ in range(steps):

@@ -1,6 +1,6 @@
 """The table of where a training step's time goes, by the parts that were timed after each round."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 
 from bench.config import thread_name
@@ -42,7 +42,7 @@ def remarks(results: Results) -> Iterator[str]:
 
 def shares(cell: Cell, track: str, threads: int) -> dict[str, float]:
     """Part -> its share of the sum of all parts, in [0, 1], as the mean over rounds; the largest first."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     rounds = [
         timing.parts_s
         for timed in cell.rounds.get(threads, {}).values()
@@ -52,7 +52,7 @@ def shares(cell: Cell, track: str, threads: int) -> dict[str, float]:
         whole_s = sum(parts_s.values())
         for name, seconds in parts_s.items():
             found[name] += seconds / whole_s / len(rounds)
-    return dict(found.most_common())
+    return dict(sorted(found.items(), key=lambda part: -part[1]))
 
 
 def _named(cell: Cell, track: str, threads: int) -> str:

@@ -49,9 +49,8 @@ def markdown(results: Results, name: str) -> str:
     experiment = results.experiment
     tables = [_section("Accuracy", markdown_table(grids.accuracy(results, notes)))] if experiment.seeds else []
     if asked := [markdown_table(grid) for grid in special.grids(results, notes)]:
-        tables.append(
-            _section("Throughput", "\n\n".join([*asked, *(f"- {line}" for line in special.remarks(results))]))
-        )
+        said = [f"- {line}" for line in special.remarks(results)]
+        tables.append(_section("Throughput", "\n\n".join([*asked, *said])))
     if experiment.timing.rounds:
         tables.append(_section("Speed and memory", markdown_table(grids.speed(results, notes))))
     columns = [f"- `{column}`: {meaning}" for column, meaning in meanings(experiment.timing.tracks).items()]

@@ -3,7 +3,7 @@
 Adam's moments live here; parameters are changed in place, so checkpoints and evaluation work as for any module.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
@@ -63,7 +63,7 @@ class WholeStep:
 
     def parts(self, steps: int) -> Mapping[str, float]:
         """See `Trainer`."""
-        found: Counter[str] = Counter()
+        found: dict[str, float] = defaultdict(float)
         for _ in range(steps):
             self._begin()
             for program in (self.training.program, self._update):
