@@ -136,6 +136,7 @@ class Budget(Frozen):
 
     cell_fit_s: PositiveFloat = 3600.0  # all seeds of one cell
     study_s: PositiveFloat = 3600.0  # one tuning study
+    timing_s: PositiveFloat | None = None  # all rounds of timing; what it does not allow is not run, but the first
     job_s: PositiveFloat = 3600.0  # one job; killed beyond it
     memory_gib: PositiveFloat | None = None  # one job, enforced; the device's free memory, not enforced, if absent
 

@@ -71,6 +71,7 @@ class Forecast:
     """Every job that the experiment is expected to come to, before the later ones are known exactly."""
 
     phases: dict[str, Sequence[GridJob]]
+    timing_s: float | None = None  # what all rounds of timing may take together
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Forecast":
@@ -83,7 +84,8 @@ class Forecast:
                 "speed": plan.speed_jobs(experiment, grid),
                 "tune": plan.tune_jobs(experiment, grid),
                 "fit": plan.fit_jobs(untuned, grid, {}),
-            }
+            },
+            experiment.budget.timing_s,
         )
 
     def total(self) -> int:
@@ -92,10 +94,15 @@ class Forecast:
 
     def left_s(self, estimates: Estimates, stands: "Stands", parallel: int) -> float:
         """Seconds until all is done: speed jobs run alone, the others `parallel` at a time."""
-        return sum(
-            sum(estimates.job_s(job) for job in jobs if not stands(job.id)) / (1 if phase == "speed" else parallel)
+        left_s = {
+            phase: sum(estimates.job_s(job) for job in jobs if not stands(job.id))
             for phase, jobs in self.phases.items()
-        )
+        }
+        timing_s = left_s.pop("speed", 0.0)
+        if self.timing_s is not None:
+            spent_s = sum(estimates.job_s(job) for job in self.phases["speed"] if stands(job.id))
+            timing_s = min(timing_s, max(0.0, self.timing_s - spent_s))
+        return timing_s + sum(left_s.values()) / parallel
 
 
 Stands = Callable[[str], bool]

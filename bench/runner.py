@@ -1,6 +1,7 @@
 """The grid: what is missing is run, what finishes is recorded at once, what is recorded is never repeated."""
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from bench.plugins import DATASETS, DEVICES
 from bench.progress import Display, news, title
 from bench.records import Record
 from bench.task import DataUnavailable
-from bench.work import CellKey, FitJob, Job, TuneJob
+from bench.work import CellKey, FitJob, Job, SpeedJob, TuneJob
 from bench.worker import Done
 
 
@@ -88,8 +89,7 @@ class Grid:
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))
         able = plan.passed(checks, self._done)
-        timings = plan.speed_jobs(self.experiment, able)
-        self._alone(timings)
+        timings = self._timed(plan.speed_jobs(self.experiment, able))
         cost = plan.EpochCost.of(self.experiment, self._recorded(timings))
         studies = self._studies(able, cost)
         self._together(studies)
@@ -114,6 +114,26 @@ class Grid:
         for name in self.experiment.datasets:
             with contextlib.suppress(DataUnavailable):
                 DATASETS.get(name).fetch(self.display.say)
+
+    def _timed(self, jobs: Sequence[SpeedJob]) -> list[SpeedJob]:
+        """Round after round, as many as the budget allows; returns the jobs of these.
+
+        What is allowed follows from the records alone, so that another run decides alike. A round begun is finished.
+        """
+        timed: list[SpeedJob] = []
+        for number, group in itertools.groupby(jobs, key=lambda job: job.round):
+            of_round = list(group)
+            if number and not self._recorded(of_round) and not self._is_affordable(timed, of_round):
+                break
+            self._alone(of_round)
+            timed += of_round
+        self.forecast.phases["speed"] = timed
+        return timed
+
+    def _is_affordable(self, timed: Sequence[SpeedJob], of_round: Sequence[SpeedJob]) -> bool:
+        allowed_s = self.experiment.budget.timing_s
+        spent_s = sum(record.seconds for record in self._recorded(timed))
+        return allowed_s is None or spent_s + sum(map(self._estimates.job_s, of_round)) <= allowed_s
 
     def _studies(self, able: list[CellKey], cost: plan.EpochCost) -> list[TuneJob]:
         """Each on the first cell that the budget allows; a study that none allows gets one record that says so."""

@@ -104,6 +104,19 @@ def test_an_experiment_without_seeds_checks_and_times_with_the_ceilings_beside(s
     assert all(outcome.tracks["as_shipped"].parts_s for outcome in outcomes)
 
 
+def test_rounds_that_the_budget_does_not_allow_are_not_run_and_not_missed(small, tmp_path):
+    timing = small.timing.model_dump() | {"rounds": 3}
+    asked = changed(small, timing=timing, budget={"timing_s": 0.001})
+    errors, found, _ = run(asked, tmp_path)
+    rounds = [record.job.round for record in found if isinstance(record.outcome, Timed)]
+    assert (errors, rounds) == (0, [0, 0])  # the first is always run
+    assert run(asked, tmp_path)[1] == found
+    assert {row.status for row in rows(asked, found)} == {"done"}
+    assert "1 of at most 3 rounds" in rows(asked, found)[0].speeds[0].state.reason
+    more = run(changed(small, timing=timing, budget={"timing_s": 600}), tmp_path)[1]
+    assert sum(isinstance(record.outcome, Timed) for record in more) == 6
+
+
 def test_a_second_run_repeats_nothing(small, tmp_path):
     _, first, _ = run(small, tmp_path)
     errors, second, notes = run(small, tmp_path)

@@ -108,8 +108,10 @@ def speed_state(experiment: Experiment, cell: Cell, track: str, threads: int) ->
     if without:
         return State("unsupported", without)
     timed = sum(round_.track(track) is not None for round_ in rounds.values())
-    asked = experiment.timing.rounds_of(cell.key, threads)
-    return _state(cell, timed, asked, "round", cell.speed_failures.get(threads, ()))
+    asked, failures = experiment.timing.rounds_of(cell.key, threads), cell.speed_failures.get(threads, ())
+    if 0 < timed < asked and not failures and experiment.budget.timing_s and not cell.withheld():
+        return State("done", f"{timed} of at most {asked} rounds; the file allows {experiment.budget.timing_s:.0f} s")
+    return _state(cell, timed, asked, "round", failures)
 
 
 def accuracy(experiment: Experiment, cell: Cell) -> Accuracy | None:
