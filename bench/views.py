@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import Experiment
@@ -29,6 +30,17 @@ def write_views(folder: ResultsFolder) -> None:
         from bench.report import study
 
         study.write(folder, asked, folder.records())
+
+
+def write_index(results: Path) -> None:
+    """The page over everything in a folder of results folders.
+
+    Raises:
+        UserError: nothing was run there.
+    """
+    from bench.report import index
+
+    index.write(results, semantics)
 
 
 def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:

@@ -13,7 +13,7 @@ from bench.plan import duration
 from bench.progress import PlainDisplay, display
 from bench.runner import Grid, Options
 from bench.study_config import Study
-from bench.views import LiveTracking, live_tracking, write_views
+from bench.views import LiveTracking, live_tracking, write_index, write_views
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +65,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
             say(f"{experiment.title}: {_overview(experiment)}; {_expectation(grid)}")
             errors = grid.run()
         write_views(folder)
+    write_index(folder.path.parent)
     say("")
     say(table.terminal(experiment, folder.records()))
     say(_where(folder, tracking))
@@ -79,6 +80,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
         say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
         return DONE
     errors = studies.run(study, folder, _options(folder, arguments), arguments.mlflow)
+    write_index(folder.path.parent)
     say(study_report.terminal(study, folder.records()))
     say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
     return FAILED if errors else DONE
@@ -116,7 +118,8 @@ def _expectation(grid: Grid) -> str:
 def _where(folder: ResultsFolder, tracking: LiveTracking) -> str:
     shown = Path(os.path.relpath(folder.path))
     lines = [
-        f"The rest is in {shown}/: report.html, table.md, table.csv, plots/, records.jsonl.",
+        f"The rest is in {shown}/: report.html, table.md, table.csv, plots/, records.jsonl.\n"
+        f"{shown.parent}/index.html shows all experiments.",
         "`make ui` opens MLflow.",
     ]
     if tracking.trouble:
