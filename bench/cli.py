@@ -20,6 +20,7 @@ COMMANDS = {
     "data": "what data is here; fetch it, verify it",
     "tables": "the papers' tables and figures, re-run, with verdicts",
     "report": "print and rewrite an experiment's tables, plots and page from its records",
+    "compare": "what got faster, slower, better or worse from one results folder to another",
     "mlflow": "fill the MLflow store from the records",
     "ui": "serve the MLflow UI over what has been run",
     "overhead": "what the runner costs over the same loop written by hand",
