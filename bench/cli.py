@@ -6,6 +6,7 @@
 import argparse
 import errno
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -99,6 +100,16 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option for programs."""
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output, and nothing else")
+
+
+def say_json(result: object) -> None:
+    """One JSON text, on standard output."""
+    say(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 def say(text: str) -> None:

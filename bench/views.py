@@ -75,6 +75,13 @@ def table_rows(experiment: Experiment | Study, records: list[Record]) -> Sequenc
     return study.rows(experiment, records)
 
 
+def plain(folder: ResultsFolder) -> dict[str, object]:
+    """An experiment's or a study's results for a program: names, numbers and words, nothing formatted."""
+    asked, records = folder.asked(), folder.records()
+    cells = [{**row.key._asdict(), "metrics": row.metrics(), "tags": row.tags()} for row in table_rows(asked, records)]
+    return {"experiment": folder.name, "title": asked.title, "folder": str(folder.path), "cells": cells}
+
+
 def sync(uri: str | None, folder: ResultsFolder) -> None:
     """Fill the MLflow store with whatever the records have and it has not.
 

@@ -1,5 +1,6 @@
 """The page over all experiments: what it says, and how it behaves in a browser."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def test_the_page_opens_with_the_verdicts_of_every_experiment(html):
     opening = html[html.index('id="verdicts"') : html.index('id="accuracy"')]
     assert "scatter, pyg and dgl are equivalent in accuracy on gat · cora_linqs · cpu." in opening
     assert re.search(
-        r"Training step on gat · cora_linqs · cpu \(same input, 1 thread\): \w+ is [\d.]+ × faster", opening
+        r"Training step on gat · cora_linqs · cpu \(same input, 1 thread\): \w+ is [\d.]+\s× faster", opening
     )
     assert "gatv2-tables13-17" in opening
 
@@ -71,6 +72,18 @@ def test_every_exhibit_has_a_table_and_says_how_to_make_it_again(html):
 def test_a_folder_without_results_is_a_mistake_in_one_line(tmp_path, capsys):
     assert cli.main(["report", "--results", str(tmp_path)]) == cli.USER_ERROR
     assert "nothing was run here" in capsys.readouterr().err
+
+
+def test_a_program_gets_an_experiment_as_json_and_nothing_else(results, capsys):
+    assert cli.main(["report", "labml-cora", "--results", str(results), "--json"]) == cli.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert [cell["operator"] for cell in found["cells"]] == ["gatv2_labml", "gatv2"]
+    assert all(cell["metrics"]["accuracy_seeds"] == 5 for cell in found["cells"])
+
+
+def test_a_program_gets_a_papers_table_as_json(results, capsys):
+    assert cli.main(["report", "gatv2-tables13-17", "--results", str(results), "--json"]) == cli.DONE
+    assert len(json.loads(capsys.readouterr().out)["tests"]) == 23
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """`bench compare`: what got faster, slower, better or worse from one results folder to another."""
 
 import argparse
-import json
 from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.cli import DONE, say
+from bench.cli import DONE, add_json, say, say_json
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 
@@ -15,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench compare`."""
     parser.add_argument("before", type=Path, metavar="BEFORE", help="an experiment's results folder")
     parser.add_argument("after", type=Path, metavar="AFTER", help="another, of the same cells")
-    parser.add_argument("--json", action="store_true", help="verdicts as JSON on standard output")
+    add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -29,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not found.accuracy and not found.time:
         raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
     if arguments.json:
-        say(json.dumps(difference.plain(found), indent=1))
+        say_json(difference.plain(found))
         return DONE
     asked = [one.experiment.model_dump(exclude={"title", "description"}) for one in results]
     if asked[0] != asked[1]:

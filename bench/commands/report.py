@@ -1,14 +1,15 @@
 """`bench report`: every view of an experiment but MLflow, again, from its records."""
 
 import argparse
+import json
 from pathlib import Path
 
 from bench import table_file
-from bench.cli import DONE, add_results, say
+from bench.cli import DONE, add_json, add_results, say, say_json
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder, write_atomically
-from bench.views import write_index, write_views
+from bench.views import plain, write_index, write_views
 
 END = "<!-- end of table -->"
 
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="put the tables into a Markdown file instead, between `<!-- table: NAME -->` and `<!-- end of table -->`",
     )
     add_results(parser)
+    add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -39,8 +41,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.into is not None:
         insert(arguments.into, folder.name, excerpt(folder))
         return DONE
-    say(_rewritten(folder))
+    text = _rewritten(folder)
     write_index(folder.path.parent)
+    if arguments.json:
+        say_json(_plain(folder))
+        return DONE
+    say(text)
     say(f"written: {arguments.results / arguments.experiment}/ and {arguments.results / 'index.html'}")
     return DONE
 
@@ -54,7 +60,15 @@ def _overview(arguments: argparse.Namespace) -> None:
         for folder in index.folders(results):
             _rewritten(folder)
     write_index(results)
-    say(f"written: {arguments.results / 'index.html'}")
+    if arguments.json:
+        say_json({"index": str(results / "index.html")})
+    else:
+        say(f"written: {arguments.results / 'index.html'}")
+
+
+def _plain(folder: ResultsFolder) -> object:
+    """Of a paper's table, what `table.json` holds."""
+    return json.loads((folder.path / "table.json").read_text()) if table_file.kept(folder) else plain(folder)
 
 
 def excerpt(folder: ResultsFolder) -> str:
