@@ -6,6 +6,7 @@
 import argparse
 import errno
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ COMMANDS = {
     "data": "what data is here; fetch it, verify it",
     "tables": "the papers' tables and figures, re-run, with verdicts",
     "report": "print and rewrite an experiment's tables, plots and page from its records",
+    "compare": "what got faster, slower, better or worse from one results folder to another",
     "mlflow": "fill the MLflow store from the records",
     "ui": "serve the MLflow UI over what has been run",
     "overhead": "what the runner costs over the same loop written by hand",
@@ -98,6 +100,16 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option for programs."""
+    parser.add_argument("--json", action="store_true", help="the result as JSON on standard output, and nothing else")
+
+
+def say_json(result: object) -> None:
+    """One JSON text, on standard output."""
+    say(json.dumps(result, indent=1, ensure_ascii=False))
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import Experiment
@@ -29,6 +30,17 @@ def write_views(folder: ResultsFolder) -> None:
         from bench.report import study
 
         study.write(folder, asked, folder.records())
+
+
+def write_index(results: Path) -> None:
+    """The page over everything in a folder of results folders.
+
+    Raises:
+        UserError: nothing was run there.
+    """
+    from bench.report import index
+
+    index.write(results, semantics)
 
 
 def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:
@@ -61,6 +73,13 @@ def table_rows(experiment: Experiment | Study, records: list[Record]) -> Sequenc
     from bench.report import study
 
     return study.rows(experiment, records)
+
+
+def plain(folder: ResultsFolder) -> dict[str, object]:
+    """An experiment's or a study's results for a program: names, numbers and words, nothing formatted."""
+    asked, records = folder.asked(), folder.records()
+    cells = [{**row.key._asdict(), "metrics": row.metrics(), "tags": row.tags()} for row in table_rows(asked, records)]
+    return {"experiment": folder.name, "title": asked.title, "folder": str(folder.path), "cells": cells}
 
 
 def sync(uri: str | None, folder: ResultsFolder) -> None:

@@ -10,7 +10,7 @@ import torch
 from tabulate import tabulate
 
 from bench import environment
-from bench.cli import DONE, FAILED, add_results, say
+from bench.cli import DONE, FAILED, add_json, add_results, say, say_json
 from bench.commands.list import ANY_LAYER
 from bench.plugins import BACKENDS, DEVICES, OPERATORS
 
@@ -21,13 +21,17 @@ NEEDED_DISK_GIB = 1.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench doctor`."""
     add_results(parser)
+    add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print findings; exit 1 if something keeps every back end from running."""
     facts = environment.describe(PACKAGES)
-    say(tabulate([[name.removeprefix("version/"), value] for name, value in facts.items()], tablefmt="plain"))
     problems = [*_machine(arguments.results), *_backends(), *_devices()]
+    if arguments.json:
+        say_json({"environment": facts, "problems": problems, "able": _able()})
+        return DONE if _able() else FAILED
+    say(tabulate([[name.removeprefix("version/"), value] for name, value in facts.items()], tablefmt="plain"))
     say("\n" + "\n".join(problems or ["nothing is missing"]))
     return FAILED if not _able() else DONE
 

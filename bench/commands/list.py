@@ -6,7 +6,7 @@ import torch
 from tabulate import tabulate
 
 from bench import experiment_file
-from bench.cli import DONE, say
+from bench.cli import DONE, add_json, say, say_json
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS
 from implementations.contract import LayerConfig
 
@@ -16,6 +16,7 @@ ANY_LAYER = LayerConfig(in_channels=8, out_channels=4, heads=2)
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench list`."""
     parser.add_argument("kind", nargs="?", choices=["experiments", *KINDS], help="only this kind")
+    add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -27,9 +28,12 @@ def execute(arguments: argparse.Namespace) -> int:
         "datasets": _datasets,
         "devices": _devices,
     }
-    for kind, rows in shown.items():
-        if arguments.kind in (None, kind):
-            say(f"{kind}\n{tabulate(rows(), tablefmt='plain')}\n")
+    chosen = {kind: rows() for kind, rows in shown.items() if arguments.kind in (None, kind)}
+    if arguments.json:
+        say_json({kind: {row[0].strip(): row[1:] for row in rows} for kind, rows in chosen.items()})
+        return DONE
+    for kind, rows in chosen.items():
+        say(f"{kind}\n{tabulate(rows, tablefmt='plain')}\n")
     return DONE
 
 

@@ -1,14 +1,15 @@
 """`bench report`: every view of an experiment but MLflow, again, from its records."""
 
 import argparse
+import json
 from pathlib import Path
 
 from bench import table_file
-from bench.cli import DONE, add_results, say
+from bench.cli import DONE, add_json, add_results, say, say_json
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder, write_atomically
-from bench.views import write_views
+from bench.views import plain, write_index, write_views
 
 END = "<!-- end of table -->"
 
@@ -16,8 +17,11 @@ END = "<!-- end of table -->"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench report`."""
     parser.add_argument(
-        "experiment", nargs="?", default="default", help="name of an experiment or of a paper's table that was run"
+        "experiment",
+        nargs="?",
+        help="name of an experiment or of a paper's table that was run (default: index.html alone)",
     )
+    parser.add_argument("--all", action="store_true", help="every experiment and table, then index.html over all")
     parser.add_argument(
         "--into",
         type=Path,
@@ -25,17 +29,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="put the tables into a Markdown file instead, between `<!-- table: NAME -->` and `<!-- end of table -->`",
     )
     add_results(parser)
+    add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Rewrite tables, plots and report.html and print the table, or fill a document's place for it."""
-    folder = ResultsFolder(arguments.results.absolute() / arguments.experiment)
+    if arguments.all or (arguments.experiment is None and arguments.into is None):
+        _overview(arguments)
+        return DONE
+    folder = ResultsFolder(arguments.results.absolute() / (arguments.experiment or "default"))
     if arguments.into is not None:
         insert(arguments.into, folder.name, excerpt(folder))
         return DONE
-    say(_rewritten(folder))
-    say(f"written: {arguments.results / arguments.experiment}/")
+    text = _rewritten(folder)
+    write_index(folder.path.parent)
+    if arguments.json:
+        say_json(_plain(folder))
+        return DONE
+    say(text)
+    say(f"written: {arguments.results / arguments.experiment}/ and {arguments.results / 'index.html'}")
     return DONE
+
+
+def _overview(arguments: argparse.Namespace) -> None:
+    """`index.html`, of all or of what lies there already."""
+    results = arguments.results.absolute()
+    if arguments.all:
+        from bench.report import index
+
+        for folder in index.folders(results):
+            _rewritten(folder)
+    write_index(results)
+    if arguments.json:
+        say_json({"index": str(results / "index.html")})
+    else:
+        say(f"written: {arguments.results / 'index.html'}")
+
+
+def _plain(folder: ResultsFolder) -> object:
+    """Of a paper's table, what `table.json` holds."""
+    return json.loads((folder.path / "table.json").read_text()) if table_file.kept(folder) else plain(folder)
 
 
 def excerpt(folder: ResultsFolder) -> str:

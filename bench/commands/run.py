@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 from bench import experiment_file, plan, studies
-from bench.cli import DONE, FAILED, add_results, positive, say
+from bench.cli import DONE, FAILED, add_json, add_results, positive, say, say_json
 from bench.config import Experiment
 from bench.folder import ResultsFolder
 from bench.plan import duration
 from bench.progress import PlainDisplay, display
 from bench.runner import Grid, Options
 from bench.study_config import Study
-from bench.views import LiveTracking, live_tracking, write_views
+from bench.views import LiveTracking, live_tracking, plain, write_index, write_views
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="name of an experiment (see `bench list`) or path to a .toml file",
     )
     add_results(parser)
+    add_json(parser)
     parser.add_argument(
         "--jobs", type=positive, metavar="N", help="jobs at once (default: one per core); timing is always alone"
     )
@@ -62,9 +63,14 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
     with live_tracking(arguments.mlflow, folder, experiment) as tracking:
         with display() as shown:
             grid = Grid(experiment, folder, shown, tracking, _options(folder, arguments))
-            say(f"{experiment.title}: {_overview(experiment)}; {_expectation(grid)}")
+            if not arguments.json:
+                say(f"{experiment.title}: {_overview(experiment)}; {_expectation(grid)}")
             errors = grid.run()
         write_views(folder)
+    write_index(folder.path.parent)
+    if arguments.json:
+        say_json(plain(folder))
+        return errors
     say("")
     say(table.terminal(experiment, folder.records()))
     say(_where(folder, tracking))
@@ -79,6 +85,10 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
         say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
         return DONE
     errors = studies.run(study, folder, _options(folder, arguments), arguments.mlflow)
+    write_index(folder.path.parent)
+    if arguments.json:
+        say_json(plain(folder))
+        return FAILED if errors else DONE
     say(study_report.terminal(study, folder.records()))
     say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
     return FAILED if errors else DONE
@@ -116,7 +126,8 @@ def _expectation(grid: Grid) -> str:
 def _where(folder: ResultsFolder, tracking: LiveTracking) -> str:
     shown = Path(os.path.relpath(folder.path))
     lines = [
-        f"The rest is in {shown}/: report.html, table.md, table.csv, plots/, records.jsonl.",
+        f"The rest is in {shown}/: report.html, table.md, table.csv, plots/, records.jsonl.\n"
+        f"{shown.parent}/index.html shows all experiments.",
         "`make ui` opens MLflow.",
     ]
     if tracking.trouble:

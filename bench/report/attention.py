@@ -11,6 +11,7 @@ from tabulate import tabulate
 from bench import studies
 from bench.outcomes import Attended, Attention, HeadAttention, LookedUp, NotDone
 from bench.records import Record
+from bench.report.grids import Grid
 from bench.study_config import AttentionStudy
 from bench.work import AttentionJob, CellKey, Job, LookupJob
 
@@ -102,6 +103,11 @@ def csv_text(study: AttentionStudy, records: Sequence[Record]) -> str:
     writer.writerow(["data", "model", "layer", "head", "tau", "unanimous_pct", "source_pairs", "entropy", "favourites"])
     writer.writerows(_lines(rows(study, records)))
     return text.getvalue()
+
+
+def grid(found: Sequence[AttentionRow]) -> Grid:
+    """One line per head."""
+    return Grid("Rankings of keys, head by head", _HEADERS, tuple(map(tuple, _lines(found))), 4)
 
 
 def claims(found: Sequence[AttentionRow]) -> Iterator[str]:

@@ -61,7 +61,7 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             comparisons=[grid for grid in (grids.comparisons(results), grids.times(results)) if grid.lines],
             parity_worst=grids.parity_worst(results),
             parity=grids.parity(results),
-            semantics=_semantics(semantics or {}),
+            semantics=semantics_grid(semantics or {}),
             notes=[*notes.lines(), *special.remarks(results)],
             provenance=wording.provenance(results),
             environment=results.environment(),
@@ -92,11 +92,11 @@ def inline_svg(svg: str, name: str, title: str) -> Markup:
     return Markup(re.sub(r'<svg width="\S+" height="\S+"', f'<svg id="{name}" role="img" aria-label="{label}"', body))
 
 
-def linked(text: str) -> Markup:
-    """Text whose references to notes are links."""
+def linked(text: str, prefix: str = "") -> Markup:
+    """Text whose references to notes are links; `prefix` tells the notes of one table on a page from another's."""
     parts = re.split(r"\[(\d+)\]", text)
     return Markup("").join(
-        Markup('<a href="#note-{0}">[{0}]</a>').format(part) if index % 2 else escape(part)
+        Markup('<a href="#{1}note-{0}">[{0}]</a>').format(part, prefix) if index % 2 else escape(part)
         for index, part in enumerate(parts)
     )
 
@@ -119,7 +119,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _semantics(semantics: Semantics) -> grids.Grid | None:
+def semantics_grid(semantics: Semantics) -> grids.Grid | None:
+    """One line per topic and back end; None where nothing is known."""
     topics = dict.fromkeys(topic for facts in semantics.values() for topic in facts)
     lines = tuple(
         (topic, backend, *facts[topic], "" if facts[topic][0] == facts[topic][1] else "yes")

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from bench import studies
 from bench.outcomes import LookedUp, NotDone
 from bench.records import Record
+from bench.report.grids import Grid
 from bench.study_config import LookupModel, LookupStudy, StudyProtocol
 from bench.work import CellKey, LookupJob
 
@@ -183,6 +184,30 @@ def csv_text(study: LookupStudy, records: Sequence[Record]) -> str:
                 ]
             )
     return text.getvalue()
+
+
+def grids(study: LookupStudy, records: Sequence[Record]) -> list[Grid]:
+    """One table per protocol."""
+    found = rows(study, records)
+    return [
+        Grid(
+            f"Node accuracy in %, ours / published · {protocol_text(study, protocol)}",
+            tuple(_headers(study)),
+            tuple(map(tuple, _lines(study, [row for row in found if row.protocol == protocol.name]))),
+            1,
+        )
+        for protocol in study.protocols
+    ]
+
+
+def headlines(study: LookupStudy, records: Sequence[Record]) -> list[str]:
+    """The claims of all protocols."""
+    found = rows(study, records)
+    return [
+        f"{protocol.name}: {claim}"
+        for protocol in study.protocols
+        for claim in claims(study, [row for row in found if row.protocol == protocol.name])
+    ]
 
 
 def claims(study: LookupStudy, found: Sequence[LookupRow]) -> Iterator[str]:

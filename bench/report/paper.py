@@ -1,5 +1,6 @@
 """A paper's table beside ours, for people: `table.md`, `table.csv`, `table.tex`, `table.json`, `report.html`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
@@ -105,6 +106,19 @@ def grids(found: PaperTable, notes: Footnotes) -> list[Grid]:
     """What is compared, the orderings, the paper's own tests, and what is only printed."""
     tables = [_compared(found, notes), _orderings(found), _tests(found), _uncompared(found, notes)]
     return [table for table in tables if table.lines]
+
+
+def headlines(found: PaperTable) -> list[str]:
+    """How many rows came to which verdict, and how many of the paper's own tests agree."""
+    words = Counter(row.verdict.word for row in found.shown() if row.line and row.part)
+    orderings = Counter(result.ours.verdict.word for result in found.orderings)
+    agree = sum(result.agrees for result in found.significance)
+    said = [
+        "; ".join(f"{count} {noun} {word}" for word, count in counts.items())
+        for noun, counts in (("of the rows", words), ("of the orderings", orderings))
+    ]
+    tests = f"{agree} of {len(found.significance)} printed p-values follow from the means and deviations printed."
+    return [f"{text}." for text in said if text] + [tests] * bool(found.significance)
 
 
 def rule(found: PaperTable) -> list[str]:

@@ -20,16 +20,21 @@ _PANEL_IN = (4.6, 2.6)
 
 def write(folder: ResultsFolder, found: PaperTable) -> dict[str, str]:
     """Write `plots/<part>.svg` and `.png` of every part with a horizontal axis; SVG texts by part."""
-    drawings = {}
+    images = draw(found)
+    for (name, kind), image in images.items():
+        (folder.path / "plots").mkdir(parents=True, exist_ok=True)
+        write_atomically(folder.path / "plots" / f"{name}.{kind}", image)
+    return {name: image.decode() for (name, kind), image in images.items() if kind == "svg"}
+
+
+def draw(found: PaperTable, kinds: Sequence[str] = ("svg", "png")) -> dict[tuple[str, str], bytes]:
+    """All of these, by part and format."""
+    images: dict[tuple[str, str], bytes] = {}
     for name, rows in _figures(found).items():
         with matplotlib.rc_context(STYLE):
             figure = _drawn(rows, found.table.axis, found.table.metric)
-            images = {kind: rendered(figure, kind) for kind in ("svg", "png")}
-        (folder.path / "plots").mkdir(parents=True, exist_ok=True)
-        for kind, image in images.items():
-            write_atomically(folder.path / "plots" / f"{name}.{kind}", image)
-        drawings[name] = images["svg"].decode()
-    return drawings
+            images |= {(name, kind): rendered(figure, kind) for kind in kinds}
+    return images
 
 
 def _figures(found: PaperTable) -> dict[str, list[Row]]:

@@ -54,7 +54,7 @@ def write(folder: ResultsFolder, results: Results) -> dict[str, str]:
     return {name: drawn[name, "svg"].decode() for name in TITLES if (name, "svg") in drawn}
 
 
-def draw(results: Results) -> dict[tuple[str, str], bytes]:
+def draw(results: Results, kinds: Sequence[str] = ("svg", "png")) -> dict[tuple[str, str], bytes]:
     """All plots that have data, by name and format."""
     with matplotlib.rc_context(STYLE):
         figures = {
@@ -65,12 +65,7 @@ def draw(results: Results) -> dict[tuple[str, str], bytes]:
             "roofline": curves.roofline(results),
             "scaling": curves.scaling(results),
         }
-        return {
-            (name, kind): rendered(figure, kind)
-            for name, figure in figures.items()
-            if figure
-            for kind in ("svg", "png")
-        }
+        return {(name, kind): rendered(figure, kind) for name, figure in figures.items() if figure for kind in kinds}
 
 
 def _accuracy(results: Results) -> Figure | None:

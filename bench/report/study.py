@@ -40,10 +40,11 @@ def write(folder: ResultsFolder, study: Study, records: Sequence[Record]) -> Non
         case AttentionStudy():
             write_atomically(folder.path / "table.md", attention.markdown(study, records, folder.name))
             write_atomically(folder.path / "table.csv", attention.csv_text(study, records))
-    _write_plots(folder, _drawn(study, records))
+    _write_plots(folder, drawn(study, records))
 
 
-def _drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], bytes]:
+def drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], bytes]:
+    """All plots of a study, by name and format."""
     from bench.report import attention_plots, lookup_plots  # matplotlib, half a second
 
     match study:
@@ -54,8 +55,8 @@ def _drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], 
     assert_never(study)
 
 
-def _write_plots(folder: ResultsFolder, drawn: Mapping[tuple[str, str], bytes]) -> None:
+def _write_plots(folder: ResultsFolder, images: Mapping[tuple[str, str], bytes]) -> None:
     place = folder.path / "plots"
     place.mkdir(parents=True, exist_ok=True)
-    for (name, kind), content in drawn.items():
+    for (name, kind), content in images.items():
         write_atomically(place / f"{name}.{kind}", content)

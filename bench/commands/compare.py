@@ -1,0 +1,42 @@
+"""`bench compare`: what got faster, slower, better or worse from one results folder to another."""
+
+import argparse
+from pathlib import Path
+
+from tabulate import tabulate
+
+from bench.cli import DONE, add_json, say, say_json
+from bench.errors import UserError
+from bench.folder import ResultsFolder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `bench compare`."""
+    parser.add_argument("before", type=Path, metavar="BEFORE", help="an experiment's results folder")
+    parser.add_argument("after", type=Path, metavar="AFTER", help="another, of the same cells")
+    add_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print verdicts on the second folder against the first."""
+    from bench.report import difference  # SciPy, which a mistake need not wait for
+    from bench.report.results import Results
+
+    before, after = ResultsFolder(arguments.before.absolute()), ResultsFolder(arguments.after.absolute())
+    results = [Results.of(folder.experiment(), folder.records()) for folder in (before, after)]
+    found = difference.difference(*results)
+    if not found.accuracy and not found.time:
+        raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
+    if arguments.json:
+        say_json(difference.plain(found))
+        return DONE
+    asked = [one.experiment.model_dump(exclude={"title", "description"}) for one in results]
+    if asked[0] != asked[1]:
+        say("The two were asked with different settings: a difference may be theirs.\n")
+    for grid in difference.grids(found):
+        say(f"{grid.caption}\n{tabulate(grid.lines, grid.headers, tablefmt='simple', disable_numparse=True)}\n")
+    for words, keys in (("before", found.only_first), ("after", found.only_second)):
+        if keys:
+            say(f"Only {words}: {', '.join(map(str, keys))}.")
+    say("\n".join(difference.changes(found)) or "Nothing was shown to have changed.")
+    return DONE

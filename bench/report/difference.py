@@ -1,0 +1,114 @@
+"""What changed between two results folders: the same cells, judged by the same rules as back ends are.
+
+Accuracies are paired by seed. Rounds of two folders were not run beside each other, so that their numbers pair
+nothing: times are compared unpaired (Welch), and a difference may be the machine's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.report.cells import Cell, step_medians
+from bench.report.comparisons import timed_phases
+from bench.report.grids import Grid
+from bench.report.results import Results
+from bench.report.wording import TRACKS
+from bench.summary import Series
+from bench.verdicts import AccuracyVerdict, Pair, TimedPhase, TimeVerdict, accuracy_verdicts, time_verdicts
+from bench.work import CellKey
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Verdicts on the second folder's cells against the first's, and cells that only one of them has results of."""
+
+    accuracy: tuple[AccuracyVerdict, ...]
+    time: tuple[TimeVerdict, ...]
+    only_first: tuple[CellKey, ...]
+    only_second: tuple[CellKey, ...]
+
+
+def difference(first: Results, second: Results) -> Difference:
+    """Judge every cell that both have, with the margins and the level of the second."""
+    before, after = _measured(first), _measured(second)
+    shared = [key for key in after if key in before]
+    statistics = second.experiment.statistics
+    accuracies = [
+        Pair("after", "before", str(key), after[key].accuracies, before[key].accuracies)
+        for key in shared
+        if after[key].fits and before[key].fits
+    ]
+    times = [found for key in shared for found in _times(second, before[key], after[key])]
+    return Difference(
+        tuple(accuracy_verdicts(accuracies, statistics.accuracy_margin_points, statistics.confidence)),
+        tuple(time_verdicts(times, statistics.time_margin, statistics.confidence)),
+        tuple(key for key in before if key not in after),
+        tuple(key for key in after if key not in before),
+    )
+
+
+def changes(found: Difference) -> list[str]:
+    """What got faster or slower, better or worse, in sentences; what stayed or is open is in the tables."""
+    verdicts: list[AccuracyVerdict | TimeVerdict] = [*found.accuracy, *found.time]
+    decided = ("better", "worse", "faster", "slower")
+    return [verdict.sentence() for verdict in verdicts if verdict.word in decided]
+
+
+def grids(found: Difference) -> list[Grid]:
+    """Accuracy and times, one line per cell."""
+    accuracy = tuple((verdict.pair.where, verdict.short(), verdict.figures()) for verdict in found.accuracy)
+    time = tuple(
+        (
+            verdict.pair.where,
+            TRACKS[verdict.timed.track],
+            verdict.timed.phase,
+            str(verdict.timed.threads),
+            verdict.short(),
+            verdict.figures(),
+        )
+        for verdict in found.time
+    )
+    made = [
+        Grid("Accuracy, after against before", ("cell", "verdict", "figures"), accuracy, 1),
+        Grid("Time, after against before", ("cell", "track", "of", "threads", "verdict", "figures"), time, 4),
+    ]
+    return [grid for grid in made if grid.lines]
+
+
+def plain(found: Difference) -> dict[str, object]:
+    """The same for a program: words, numbers and names, nothing formatted."""
+    return {
+        "changes": changes(found),
+        "accuracy": [
+            {"cell": verdict.pair.where, "verdict": verdict.word, "points": verdict.points}
+            for verdict in found.accuracy
+        ],
+        "time": [
+            {
+                "cell": verdict.pair.where,
+                "track": verdict.timed.track,
+                "threads": verdict.timed.threads,
+                "phase": verdict.timed.phase,
+                "verdict": verdict.word,
+                "ratio": verdict.ratio,
+            }
+            for verdict in found.time
+        ],
+        "only_before": [list(key) for key in found.only_first],
+        "only_after": [list(key) for key in found.only_second],
+    }
+
+
+def _measured(results: Results) -> dict[CellKey, Cell]:
+    return {cell.key: cell for cell in results.cells if cell.fits or cell.rounds}
+
+
+def _times(results: Results, before: Cell, after: Cell) -> Iterator[tuple[Pair, TimedPhase]]:
+    for timed in timed_phases(results.experiment):
+        old, new = _rounds(before, timed), _rounds(after, timed)
+        if old and new:
+            unpaired = {-1 - number: seconds for number, seconds in old.items()}
+            yield Pair("after", "before", str(after.key), new, unpaired), timed
+
+
+def _rounds(cell: Cell, timed: TimedPhase) -> Series:
+    return step_medians(cell.rounds.get(timed.threads, {}), timed.track, timed.phase)

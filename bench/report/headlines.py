@@ -1,0 +1,133 @@
+"""The verdicts in few words: what an overview of all experiments opens with.
+
+Nothing is judged here. Pairs that had the same verdict at the same place become one sentence, and of the times only
+the fastest back end's verdicts are told: the rest stand in the tables.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from bench.config import thread_name
+from bench.report import wording
+from bench.report.results import Results
+from bench.report.wording import TRACKS
+from bench.summary import median
+from bench.verdicts import AccuracyVerdict, Pair, TimeVerdict
+
+
+def headlines(results: Results) -> list[str]:
+    """Accuracy of back ends, the fastest back end, accuracy of operators; nothing where nothing was compared."""
+    found = results.comparisons
+    return [*_accuracies(found.accuracy), *_fastest(results), *_operators(found.operators), *_distrust(results)]
+
+
+def _accuracies(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
+    for where in dict.fromkeys(verdict.pair.where for verdict in verdicts):
+        here = [verdict for verdict in verdicts if verdict.pair.where == where]
+        words = {verdict.word for verdict in here}
+        if words == {"equivalent"}:
+            yield f"{_joined(_names(here))} are equivalent in accuracy on {where}."
+            continue
+        yield from (f"{_more_accurate(verdict)} on {where}." for verdict in here if verdict.word in ("better", "worse"))
+        if alike := [_both(verdict.pair) for verdict in here if verdict.word == "equivalent"]:
+            yield f"Equivalent in accuracy on {where}: {', '.join(alike)}."
+        if open_pairs := [_both(verdict.pair) for verdict in here if verdict.word == "undecided"]:
+            yield f"Not yet told apart in accuracy on {where}: {', '.join(open_pairs)}."
+
+
+def _operators(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
+    """One sentence for all places where two operators had the same verdict."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for verdict in verdicts:
+        groups.setdefault((verdict.pair.first, verdict.pair.second, verdict.word), []).append(verdict.pair.where)
+    relations = {
+        "equivalent": "{} and {} are equivalent in accuracy",
+        "better": "{} is more accurate than {}",
+        "worse": "{} is less accurate than {}",
+        "undecided": "{} and {} are not yet told apart in accuracy",
+    }
+    for (first, second, word), places in groups.items():
+        yield f"{relations[word].format(first, second)}: {'; '.join(places)}."
+
+
+def _fastest(results: Results) -> Iterator[str]:
+    """For each track at the first thread count: the fastest back end's training step against each other's."""
+    threads = results.experiment.timing.threads[0]
+    verdicts = [
+        verdict
+        for verdict in results.comparisons.time
+        if verdict.timed.phase == "train" and verdict.timed.threads == threads
+    ]
+    for where in dict.fromkeys(verdict.pair.where for verdict in verdicts):
+        for track in results.experiment.timing.tracks:
+            here = [verdict for verdict in verdicts if (verdict.pair.where, verdict.timed.track) == (where, track)]
+            if here:
+                place = f"{where} ({TRACKS[track]}, {thread_name(threads)})"
+                yield f"Training step on {place}: {_of_fastest(here)}."
+
+
+def _of_fastest(verdicts: Sequence[TimeVerdict]) -> str:
+    fastest = _with_least_time(verdicts)
+    own = [verdict for verdict in verdicts if fastest in (verdict.pair.first, verdict.pair.second)]
+    faster = [
+        f"{_times(verdict, fastest)}\u00a0× faster than {_other(verdict.pair, fastest)}"
+        for verdict in own
+        if verdict.word == ("faster" if verdict.pair.first == fastest else "slower")
+    ]
+    equal = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "equal"]
+    undecided = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "undecided"]
+    parts = [
+        f"{fastest} is {_joined(faster)}" if faster else "",
+        f"{fastest} and {_joined(equal)} take equally long" if equal else "",
+        f"{fastest} is not yet told apart from {_joined(undecided)}" if undecided else "",
+    ]
+    return "; ".join(part for part in parts if part) or f"{fastest} has the least time, but no verdict bears it out"
+
+
+def _with_least_time(verdicts: Sequence[TimeVerdict]) -> str:
+    series = {
+        name: values
+        for verdict in verdicts
+        for name, values in (
+            (verdict.pair.first, verdict.pair.first_values),
+            (verdict.pair.second, verdict.pair.second_values),
+        )
+    }
+    return min(series, key=lambda name: median(list(series[name].values())))
+
+
+def _times(verdict: TimeVerdict, fastest: str) -> str:
+    """How many times the other's time is the fastest's."""
+    ratio = verdict.ratio or 1.0
+    return wording.significant(1 / ratio if verdict.pair.first == fastest else ratio)
+
+
+def _distrust(results: Results) -> Iterator[str]:
+    tests = results.comparisons.self_tests
+    if failed := sum(not test.passed for test in tests):
+        yield (
+            f"Times are not to be trusted to {100 * results.experiment.statistics.time_margin:g} %: the same back end "
+            f"measured twice was not shown to be equal in {failed} of {len(tests)} self-tests."
+        )
+
+
+def _more_accurate(verdict: AccuracyVerdict) -> str:
+    first, second = verdict.pair.first, verdict.pair.second
+    better, other = (first, second) if verdict.word == "better" else (second, first)
+    return f"{better} is more accurate than {other} by {abs(verdict.points or 0.0):.2f} points"
+
+
+def _names(verdicts: Sequence[AccuracyVerdict]) -> list[str]:
+    """In the file's order: the earlier of a pair is its second."""
+    return list(dict.fromkeys(name for verdict in verdicts for name in (verdict.pair.second, verdict.pair.first)))
+
+
+def _both(pair: Pair) -> str:
+    return f"{pair.second} and {pair.first}"
+
+
+def _other(pair: Pair, name: str) -> str:
+    return pair.second if pair.first == name else pair.first
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

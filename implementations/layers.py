@@ -1,0 +1,131 @@
+"""One attention layer of any back end, for use outside this project.
+
+    from implementations import layer
+
+    attend = layer("fused", "gatv2", in_channels=1433, out_channels=8, heads=8)
+    hidden = attend(x, edge_index)  # x [N, 1433] -> [N, 64]
+
+Nothing of `bench` is imported, and of the back ends only the one that is asked for.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from implementations.contract import Backend, Graph, LayerConfig, Operator, Params, load
+
+Kind = Literal["backends", "operators"]
+_SAID = {"backends": "back end", "operators": "operator"}
+
+
+class Layer(nn.Module):
+    """A back end's layer that takes edges as they come; the library's own form of the last graph is kept."""
+
+    def __init__(self, backend: Backend, operator: Operator, config: LayerConfig) -> None:
+        super().__init__()
+        self.backend, self.operator, self.config = backend, operator, config
+        self.inner = backend.layer(operator, config)
+        self._last: tuple[Tensor, int, int, torch.device, Any] | None = None
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Apply attention: x [N, F] and edge_index [2, E] (source, target) give [N, H*C], or [N, C] of averaged heads.
+
+        Edges are used as given: a node without an incoming edge gets nothing, so most callers add self-loops.
+        """
+        output: Tensor = self.inner(x, self._prepared(edge_index, x.shape[0], x.device))
+        return output
+
+    def load(self, params: Params) -> None:
+        """Set the parameters by their canonical names, those of the operator's equation."""
+        load(self.inner, self.backend.names(self.operator, self.config), params)
+
+    def _prepared(self, edge_index: Tensor, num_nodes: int, device: torch.device) -> Any:
+        """What the back end made of the edges; made again when others come, or the same were changed in place."""
+        asked = (edge_index._version, num_nodes, device)
+        if self._last is None or self._last[0] is not edge_index or self._last[1:4] != asked:
+            graph = Graph(edge_index=edge_index, num_nodes=num_nodes)
+            self._last = (edge_index, *asked, self.backend.prepare(graph, device))
+        return self._last[4]
+
+
+def layer(
+    backend: str,
+    operator: str = "gatv2",
+    *,
+    in_channels: int,
+    out_channels: int,
+    heads: int = 1,
+    concat: bool = True,
+    bias: bool = True,
+    negative_slope: float = 0.2,
+    attention_dropout: float = 0.0,
+    share_weights: bool = False,
+    residual: bool = False,
+    seed: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Layer:
+    """A layer of the named back end, its weights drawn alike on every back end.
+
+    Args:
+        backend: "scatter", "pyg", "dgl", "fused", ...: see `names("backends")`.
+        operator: "gat" or "gatv2": see `names("operators")`.
+        in_channels: F, features of a node.
+        out_channels: C, channels of a head.
+        heads: H.
+        concat: concatenate the heads, [N, H*C], or average them, [N, C].
+        bias: as the papers have it, on the output.
+        negative_slope: of LeakyReLU.
+        attention_dropout: probability in [0, 1) with which a coefficient is dropped, in training only.
+        share_weights: one matrix for source and target (GATv2).
+        residual: add a linear map of the input.
+        seed: of the start weights; None draws one from torch's generator.
+        device: where its parameters lie.
+
+    Raises:
+        LookupError: there is no such back end or operator.
+        ValueError: this back end cannot run this layer on this device; says why.
+    """
+    chosen, equation = cast(Backend, _named("backends", backend)), cast(Operator, _named("operators", operator))
+    config = LayerConfig(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        heads=heads,
+        concat=concat,
+        bias=bias,
+        negative_slope=negative_slope,
+        share_weights=share_weights,
+        attention_dropout=attention_dropout,
+        residual=residual,
+    )
+    place = torch.device(device)
+    if reason := chosen.unsupported(equation, config, place):
+        raise ValueError(f"{backend} cannot run {operator} here: {reason}")
+    made = Layer(chosen, equation, config)
+    start = int(torch.randint(2**31, ())) if seed is None else seed
+    made.load(equation.init(config, torch.Generator().manual_seed(start)))
+    return made.to(place)
+
+
+def names(kind: Kind) -> list[str]:
+    """What there is to choose from, other packages' included; nothing is imported."""
+    folder = importlib.util.find_spec(f"implementations.{kind}")
+    own = pkgutil.iter_modules(folder.submodule_search_locations if folder else None)
+    return sorted({module.name for module in own if not module.name.startswith("_")} | _foreign(kind).keys())
+
+
+def _named(kind: Kind, name: str) -> object:
+    if name not in names(kind):
+        raise LookupError(f"there is no {_SAID[kind]} {name!r}; there are {', '.join(names(kind))}")
+    if name in _foreign(kind):
+        return _foreign(kind)[name].load()
+    module = importlib.import_module(f"implementations.{kind}.{name}")
+    return module.BACKEND if kind == "backends" else module  # an operator is its module
+
+
+def _foreign(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=f"gat_bench.{kind}")}

@@ -1,0 +1,145 @@
+"""The page over all experiments: what it says, and how it behaves in a browser."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """The reference results with their page, and a folder whose records are of no use."""
+    place = tmp_path_factory.mktemp("people") / "results"
+    shutil.copytree(ROOT / "results/reference", place)
+    (place / "torn").mkdir()
+    (place / "torn/experiment.json").write_text('{"title": <b>')
+    assert cli.main(["report", "--results", str(place)]) == cli.DONE
+    return place
+
+
+@pytest.fixture(scope="module")
+def html(results) -> str:
+    return (results / "index.html").read_text()
+
+
+def test_the_page_opens_with_the_verdicts_of_every_experiment(html):
+    opening = html[html.index('id="verdicts"') : html.index('id="accuracy"')]
+    assert "scatter, pyg and dgl are equivalent in accuracy on gat · cora_linqs · cpu." in opening
+    assert re.search(
+        r"Training step on gat · cora_linqs · cpu \(same input, 1 thread\): \w+ is [\d.]+\s× faster", opening
+    )
+    assert "gatv2-tables13-17" in opening
+
+
+def test_an_unreadable_folder_is_named_and_the_others_are_shown(html):
+    assert "torn/experiment.json: cannot be read" in html
+    assert "<b>" not in html
+
+
+def test_nothing_is_fetched(html):
+    links = re.findall(r"""(?:src|href)=["']([^"']+)|url\(([^)]+)\)""", html)
+    assert links
+    assert [link for pair in links for link in pair if link and not link.startswith(("#", "data:"))] == []
+
+
+def test_the_same_records_give_the_same_page(results, html):
+    assert cli.main(["report", "--results", str(results)]) == cli.DONE
+    assert (results / "index.html").read_text() == html
+
+
+def test_every_link_on_the_page_leads_somewhere(html):
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
+
+
+def test_every_exhibit_has_a_table_and_says_how_to_make_it_again(html):
+    exhibits = html.split('<article class="exhibit"')[1:]
+    assert exhibits
+    for exhibit in exhibits:
+        assert "<table>" in exhibit
+        assert "Reproduce exactly this: <code>" in exhibit
+
+
+def test_a_folder_without_results_is_a_mistake_in_one_line(tmp_path, capsys):
+    assert cli.main(["report", "--results", str(tmp_path)]) == cli.USER_ERROR
+    assert "nothing was run here" in capsys.readouterr().err
+
+
+def test_a_program_gets_an_experiment_as_json_and_nothing_else(results, capsys):
+    assert cli.main(["report", "labml-cora", "--results", str(results), "--json"]) == cli.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert [cell["operator"] for cell in found["cells"]] == ["gatv2_labml", "gatv2"]
+    assert all(cell["metrics"]["accuracy_seeds"] == 5 for cell in found["cells"])
+
+
+def test_a_program_gets_a_papers_table_as_json(results, capsys):
+    assert cli.main(["report", "gatv2-tables13-17", "--results", str(results), "--json"]) == cli.DONE
+    assert len(json.loads(capsys.readouterr().out)["tests"]) == 23
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, results) -> Iterator:
+    """The page at a phone's width; whatever the console complains of fails the test."""
+    context = browser.new_context(viewport={"width": 360, "height": 800})
+    shown = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    shown.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto((results / "index.html").as_uri())
+    yield shown
+    context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_its_window_and_axe_finds_nothing(page, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach((closed) => { closed.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_column_sorts_by_its_numbers_both_ways(page):
+    header = page.locator("#speed table").first.locator("thead th").nth(3).locator("button")
+    column = page.locator("#speed table").first.locator("tbody tr").locator("> :nth-child(4)")
+    for direction, sign in (("ascending", 1), ("descending", -1)):
+        header.click()
+        numbers = [sign * float(re.match(r"[\d,.]+", text)[0].replace(",", "")) for text in column.all_inner_texts()]
+        assert len(numbers) > 2
+        assert numbers == sorted(numbers)
+        assert page.locator(f"#speed th[aria-sort='{direction}']").count() == 1
+
+
+def test_the_filter_leaves_the_rows_that_hold_every_word_and_says_how_many(page):
+    page.get_by_role("searchbox").fill("pyg gatv2")
+    visible = page.locator("#accuracy table").first.locator("tbody tr:visible").all_inner_texts()
+    assert visible
+    assert all("pyg" in row and "gatv2" in row for row in visible)
+    assert re.fullmatch(r"\d+ of \d+ rows", page.locator("output").inner_text())
