@@ -49,11 +49,19 @@ class Architecture(Frozen):
     negative_slope: PositiveFloat = 0.2
     bias: bool = True
     share_weights: bool = False
-    residual: bool = False
+    residual: bool | Literal["middle"] = False  # a projection of each layer's input; middle: not of the first and last
+
+
+class GraphBatches(Frozen):
+    """A step sees so many of the training graphs, whole; an epoch is a pass over all of them in random order."""
+
+    graphs: PositiveInt
 
 
 class Training(Frozen):
-    """Adam, full batch. `stop_on` names the validation quantity that patience watches."""
+    """Adam. `stop_on` names the validation quantity that patience watches; accuracy is micro-F1 where nodes have many
+    labels.
+    """
 
     lr: PositiveFloat = 5e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -62,6 +70,7 @@ class Training(Frozen):
     # both: patience restarts when accuracy or loss is at least as good as ever, and the weights are
     # kept when both are (the GAT authors' rule); never: the last epoch counts.
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
+    batches: GraphBatches | None = None  # one step an epoch, on all that trains, if absent
 
 
 class FloatRange(Frozen):
@@ -185,6 +194,8 @@ class Experiment(Frozen):
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
         if self.timing.self_test and self.timing.self_test not in self.backends:
             raise ValueError(f"timing.self_test = {self.timing.self_test!r} is not among the backends")
+        if self.training.batches and self.timing.rounds:
+            raise ValueError("steps on batches are not timed: set timing.rounds = 0, or leave training.batches out")
         self._require_something_to_do()
         self._require_known_names()
         return self

@@ -63,11 +63,17 @@ def layer_configs(architecture: Architecture, in_features: int, classes: int) ->
                 negative_slope=architecture.negative_slope,
                 share_weights=architecture.share_weights,
                 attention_dropout=architecture.attention_dropout,
-                residual=architecture.residual,
+                residual=_has_residual(architecture, position),
             )
         )
         width = configs[-1].out_features
     return configs
+
+
+def _has_residual(architecture: Architecture, position: int) -> bool:
+    if architecture.residual == "middle":
+        return 0 < position < architecture.layers - 1
+    return bool(architecture.residual)
 
 
 def build(

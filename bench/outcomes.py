@@ -122,6 +122,7 @@ class Fitted(Frozen):
     test: float
     parameters: int
     curves: dict[str, tuple[float, ...]]
+    differs: str = ""  # in what the data were not those that the data set's name stands for
 
 
 class HeadAttention(Frozen):

@@ -118,7 +118,7 @@ class Reproduction:
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""
         part, values = row.require_part(), list(row.sample.values.values())
-        if row.published is None or not row.published.verified or part.differs or not values:
+        if row.published is None or not row.published.verified or row.differs or not values:
             return 0
         room = max(0, part.seeds.most - row.tried)
         return min(room, reproduction.further_seeds(row.published, values, row.rule))

@@ -49,7 +49,9 @@ ALLOWED = {
     "bench.task": {"implementations.contract", "implementations.features"},
     "bench.floor": {"implementations.contract"},
     "bench.ceilings": {"bench.device", "bench.outcomes"},
-    "bench.train": {"bench.config", "bench.network", "bench.task", "implementations.contract"},
+    "bench.objective": set(),
+    "bench.parts": {"bench.config", "bench.task", "implementations.contract", "implementations.features"},
+    "bench.train": {"bench.config", "bench.network", "bench.objective", "bench.parts", "implementations.contract"},
 }
 
 # What decides a number must not know how it is stored, shown or scheduled.

@@ -1,14 +1,15 @@
 """Training stops and keeps weights by the declared rule."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from bench import train
+from bench import objective, train
 from bench.config import Training
 from bench.network import Network
-from bench.task import Split
-from bench.train import Autograd, Diverged, Fit, Inputs, StoppingRule
+from bench.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
 from implementations.contract import TrainingProblem
 from implementations.features import dropout
 
@@ -52,19 +53,20 @@ class Scaled(nn.Module):
         return x * self.scale
 
 
-def inputs(x: torch.Tensor) -> Inputs:
-    half = len(x) // 2
-    nodes = torch.arange(len(x))
-    return Inputs(x, None, torch.zeros(len(x), dtype=torch.int64), Split(nodes[:half], nodes[half:]))
+def inputs(x: torch.Tensor) -> Material:
+    """The first half trains and the second validates, both of one graph."""
+    train, validation = torch.arange(len(x)).chunk(2)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    return Material([Inputs(x, None, y, train)], Inputs(x, None, y, validation))
 
 
-def fit(model: nn.Module, data: Inputs, training: Training) -> Fit:
+def fit(model: nn.Module, data: Material, training: Training) -> Fit:
     return train.fit(model, Autograd(model, data, training), data, training)
 
 
 def test_fitting_lowers_the_loss_and_keeps_one_curve_value_per_epoch():
     fitted = fit(Scaled(), inputs(torch.tensor([[1.0, -1.0]] * 6)), Training(max_epochs=20, lr=0.1))
-    assert fitted.epochs == len(fitted.curves.train_loss) == len(fitted.curves.validation_accuracy) == 20
+    assert fitted.epochs == len(fitted.curves.train_loss) == len(fitted.curves.validation_score) == 20
     assert fitted.curves.train_loss[-1] < fitted.curves.train_loss[0]
     assert fitted.validation == 1.0
 
@@ -125,3 +127,41 @@ def test_without_one_the_network_trains_through_autograd():
     assert isinstance(
         train.trainer(Network([Scaled()], [], 0.5, dropout, lambda problem: None), data, Training()), Autograd
     )
+
+
+def labelled(x: torch.Tensor, *, whole: bool) -> Material:
+    """Two labels a node, each as the sign of its feature says; validated on the same graph or on another."""
+    nodes, prepared = torch.arange(len(x)), object()
+    batch = Inputs(x, prepared, (x > 0).float(), nodes)
+    return Material([batch], Inputs(x, prepared if whole else object(), (x > 0).float(), nodes))
+
+
+def test_many_labels_are_learned_one_by_one_and_scored_together():
+    x = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    fitted = fit(Scaled(), labelled(x, whole=True), Training(max_epochs=30, lr=0.1, stop_on="never"))
+    assert fitted.curves.train_loss[0] == pytest.approx(math.log(1 + math.exp(-0.1)))  # each logit is 0.1 and right
+    assert fitted.curves.train_loss[-1] < 0.5 * fitted.curves.train_loss[0]
+    assert fitted.validation == 1.0
+
+
+def test_micro_f1_counts_over_all_nodes_and_labels():
+    logits = torch.tensor([[1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]])
+    y = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # 2 right of 3 predicted, of 3 given
+    assert objective.score(logits, y) == pytest.approx(2 / 3)
+    assert objective.score(-torch.ones(2, 3), torch.zeros(2, 3)) == 0.0
+    assert objective.score(logits[:, :2], torch.tensor([0, 1])) == 1.0
+
+
+@pytest.mark.parametrize("material", [labelled(torch.ones(4, 2), whole=True), labelled(torch.ones(4, 2), whole=False)])
+def test_a_whole_step_is_not_asked_for_what_it_does_not_promise(material):
+    model = Network([Scaled()], [], 0.0, dropout, Counting)
+    assert isinstance(train.trainer(model, material, Training()), Autograd)
+
+
+def test_an_epoch_is_a_step_on_each_batch_and_its_loss_their_mean():
+    model, nodes = Scaled(), torch.arange(2)
+    batches = [Inputs(x, None, torch.zeros(2, dtype=torch.int64), nodes) for x in (torch.ones(2, 2), -torch.ones(2, 3))]
+    material = Material(batches, batches[0])
+    fitted = fit(model, material, Training(max_epochs=2, stop_on="never"))
+    assert fitted.epochs == 2
+    assert fitted.curves.train_loss[0] == pytest.approx((math.log(2) + math.log(3)) / 2)

@@ -1,0 +1,99 @@
+"""The part of a task that one step or one evaluation needs.
+
+Of a single graph that is the whole; of a data set of many graphs, those in which the nodes lie that are looked at. A
+part is a graph again, with nodes numbered from 0: graphs side by side, with no edge between them, are one graph.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from bench.config import Training
+from bench.task import NodeTask
+from implementations.contract import Graph
+from implementations.features import is_sparse
+
+T = TypeVar("T", covariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A graph with its features and labels, and which of its nodes count."""
+
+    graph: Graph
+    x: Tensor
+    y: Tensor
+    nodes: Tensor  # in the part's own numbers
+
+
+class Batches(Protocol[T]):
+    """What one epoch is made of. Each iteration is another epoch, in another order."""
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        ...
+
+    def __iter__(self) -> Iterator[T]:
+        """One epoch."""
+        ...
+
+
+def around(task: NodeTask, nodes: Tensor) -> Part:
+    """What the predictions for these nodes depend on: all graphs that hold any of them."""
+    if task.graph_of is None:
+        return Part(task.graph, task.x, task.y, nodes)
+    return _of_graphs(task, torch.unique(task.graph_of[nodes]), nodes)
+
+
+def batches(task: NodeTask, training: Training, generator: torch.Generator) -> Batches[Part]:
+    """What training sees of a task, epoch after epoch."""
+    if training.batches is None or task.graph_of is None:
+        return [around(task, task.split.train)]
+    return _GraphBatches(task, torch.unique(task.graph_of[task.split.train]), training.batches.graphs, generator)
+
+
+def induced(graph: Graph, x: Tensor, kept: Tensor) -> tuple[Graph, Tensor]:
+    """The graph and the features of the nodes `kept`, in that order, with the edges between them."""
+    number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(len(kept)))
+    edges = number[graph.edge_index]
+    part_x = x.to_dense()[kept].to_sparse_csr() if is_sparse(x) else x[kept]
+    return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)]), part_x
+
+
+def largest(graph: Graph, graph_of: Tensor | None, training: Training | None) -> tuple[int, int]:
+    """Nodes and edges of a step's part, at most; without training, those of the largest of many graphs."""
+    if graph_of is None or (training and not training.batches):
+        return graph.num_nodes, graph.num_edges
+    at_once = training.batches.graphs if training and training.batches else 1
+    nodes, edges = graph_of.bincount(), graph_of[graph.targets].bincount()
+    most_nodes, most_edges = (int(sizes.sort(descending=True).values[:at_once].sum()) for sizes in (nodes, edges))
+    return most_nodes, most_edges
+
+
+@dataclass(frozen=True, eq=False)
+class _GraphBatches:
+    """So many of the training graphs at once, each once an epoch."""
+
+    task: NodeTask
+    graphs: Tensor
+    at_once: int
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return -(-len(self.graphs) // self.at_once)
+
+    def __iter__(self) -> Iterator[Part]:
+        order = self.graphs[torch.randperm(len(self.graphs), generator=self.generator)]
+        for chosen in torch.split(order, self.at_once):
+            yield _of_graphs(self.task, chosen, self.task.split.train)
+
+
+def _of_graphs(task: NodeTask, graphs: Tensor, nodes: Tensor) -> Part:
+    assert task.graph_of is not None
+    kept = torch.isin(task.graph_of, graphs).nonzero().squeeze(-1)
+    graph, x = induced(task.graph, task.x, kept)
+    counted = torch.zeros(task.graph.num_nodes, dtype=torch.bool).index_fill(0, nodes, value=True)
+    return Part(graph, x, task.y[kept], counted[kept].nonzero().squeeze(-1))
