@@ -95,8 +95,8 @@ class _Bench:
         device, torch_device = DEVICES.get(job.device), _enter(job, place)
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
         data = _load(job.dataset, job.protocol)
-        many = objective.has_many_labels(data.y)
-        classes = data.classes if many else DATASETS.get(job.dataset).info.classes  # some may not occur
+        stated = DATASETS.get(job.dataset).info.classes  # not all need occur
+        classes = data.classes if objective.has_many_labels(data.y) else max(stated, int(data.y.max()) + 1)
         bench = cls(backend, operator, device, torch_device, data, classes, place.memory_bytes)
         training = None if isinstance(job, ParityJob) else job.training
         bench.require(bench.configs(job.architecture), *parts.largest(data.graph, data.graph_of, training))
@@ -138,7 +138,7 @@ class _Bench:
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
         """What training sees of a task: one graph once, or batches beside the graphs that validate."""
         validation = self.inputs(parts.around(task, task.split.validation), features)
-        if task.graph_of is None:
+        if task.graph_of is None and not training.batches:
             return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
         batches = parts.batches(task, training, seeds.generator(seed, "batches"))
         return Material(_OnDevice(self, batches, features), validation)
@@ -148,7 +148,7 @@ class _Bench:
         configs = self.configs(architecture)
         torch.manual_seed(seeds.derive(seed, "native init"))
         start = seed if protocol.init == "canonical" else None
-        model = network.build(self.backend, self.operator, configs, architecture.feature_dropout, start)
+        model = network.build(self.backend, self.operator, configs, architecture, start)
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
 
 

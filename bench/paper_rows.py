@@ -161,7 +161,7 @@ def _compared(
             label=label or line.subject,
             column=line.column,
             published=published,
-            verdict=_verdict(table, part, published, sample),
+            verdict=_verdict(table, part, published, sample, asked=leads or part.seeds.beside > 0),
             rule=table.rule,
             line=line,
             part=part,
@@ -170,10 +170,10 @@ def _compared(
         )
 
 
-def _verdict(table: TableFile, part: Part, published: Published | None, sample: Sample) -> Verdict:
+def _verdict(table: TableFile, part: Part, published: Published | None, sample: Sample, *, asked: bool) -> Verdict:
     values = list(sample.values.values())
     if not values:
-        return Verdict("not run", sample.missing or sample.barred)
+        return Verdict("not run", sample.missing or sample.barred or ("" if asked else "unless it is named"))
     if differs := _differs(part, sample):
         predicted = reproduction.prediction(published, values, table.rule) if published else None
         return Verdict("protocol differs", differs, prediction=predicted)

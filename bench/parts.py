@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from bench.config import Training
+from bench.config import GraphBatches, NeighbourBatches, Training, WalkBatches
+from bench.sampling import Adjacency
 from bench.task import NodeTask
 from implementations.contract import Graph
 from implementations.features import is_sparse
@@ -50,24 +51,31 @@ def around(task: NodeTask, nodes: Tensor) -> Part:
 
 def batches(task: NodeTask, training: Training, generator: torch.Generator) -> Batches[Part]:
     """What training sees of a task, epoch after epoch."""
-    if training.batches is None or task.graph_of is None:
-        return [around(task, task.split.train)]
-    return _GraphBatches(task, torch.unique(task.graph_of[task.split.train]), training.batches.graphs, generator)
+    match training.batches:
+        case None:
+            return [around(task, task.split.train)]
+        case GraphBatches(graphs=at_once):
+            assert task.graph_of is not None  # else the experiment was refused
+            return _GraphBatches(task, torch.unique(task.graph_of[task.split.train]), at_once, generator)
+        case WalkBatches():
+            return _Walks(task, Adjacency.of(task.graph), training.batches, generator)
+        case NeighbourBatches():
+            return _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
 
 
 def induced(graph: Graph, x: Tensor, kept: Tensor) -> tuple[Graph, Tensor]:
     """The graph and the features of the nodes `kept`, in that order, with the edges between them."""
     number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(len(kept)))
     edges = number[graph.edge_index]
-    part_x = x.to_dense()[kept].to_sparse_csr() if is_sparse(x) else x[kept]
-    return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)]), part_x
+    return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)]), _rows(x, kept)
 
 
 def largest(graph: Graph, graph_of: Tensor | None, training: Training | None) -> tuple[int, int]:
     """Nodes and edges of a step's part, at most; without training, those of the largest of many graphs."""
-    if graph_of is None or (training and not training.batches):
+    asked = training.batches if training else GraphBatches(graphs=1)
+    if graph_of is None or not isinstance(asked, GraphBatches):
         return graph.num_nodes, graph.num_edges
-    at_once = training.batches.graphs if training and training.batches else 1
+    at_once = asked.graphs
     nodes, edges = graph_of.bincount(), graph_of[graph.targets].bincount()
     most_nodes, most_edges = (int(sizes.sort(descending=True).values[:at_once].sum()) for sizes in (nodes, edges))
     return most_nodes, most_edges
@@ -91,9 +99,55 @@ class _GraphBatches:
             yield _of_graphs(self.task, chosen, self.task.split.train)
 
 
+@dataclass(frozen=True, eq=False)
+class _Walks:
+    """What random walks visit, with all edges between (Zeng et al. 2020); the loss is that of its training nodes."""
+
+    task: NodeTask
+    adjacency: Adjacency
+    asked: WalkBatches
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return self.asked.steps
+
+    def __iter__(self) -> Iterator[Part]:
+        trains = _mask(self.task, self.task.split.train)
+        for _ in range(len(self)):
+            kept = self.adjacency.visited(self.asked.roots, self.asked.length, self.generator)
+            graph, x = induced(self.task.graph, self.task.x, kept)
+            yield Part(graph, x, self.task.y[kept], trains[kept].nonzero().squeeze(-1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbours:
+    """Training nodes in their order, each with some of its neighbours, theirs, and so on (Hamilton et al. 2017)."""
+
+    task: NodeTask
+    adjacency: Adjacency
+    asked: NeighbourBatches
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return -(-len(self.task.split.train) // self.asked.targets)
+
+    def __iter__(self) -> Iterator[Part]:
+        for targets in torch.split(self.task.split.train, self.asked.targets):
+            nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
+            graph = Graph(len(nodes), edges).with_self_loops()
+            yield Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
+
+
 def _of_graphs(task: NodeTask, graphs: Tensor, nodes: Tensor) -> Part:
     assert task.graph_of is not None
     kept = torch.isin(task.graph_of, graphs).nonzero().squeeze(-1)
     graph, x = induced(task.graph, task.x, kept)
-    counted = torch.zeros(task.graph.num_nodes, dtype=torch.bool).index_fill(0, nodes, value=True)
-    return Part(graph, x, task.y[kept], counted[kept].nonzero().squeeze(-1))
+    return Part(graph, x, task.y[kept], _mask(task, nodes)[kept].nonzero().squeeze(-1))
+
+
+def _mask(task: NodeTask, nodes: Tensor) -> Tensor:
+    return torch.zeros(task.graph.num_nodes, dtype=torch.bool).index_fill(0, nodes, value=True)
+
+
+def _rows(x: Tensor, kept: Tensor) -> Tensor:
+    return x.to_dense()[kept].to_sparse_csr() if is_sparse(x) else x[kept]

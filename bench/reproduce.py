@@ -141,11 +141,12 @@ class Reproduction:
         return False
 
     def _per_seed_s(self, row: Row) -> float:
-        """Seconds of one run: the row's own, else those of the slowest row on the same column."""
+        """Seconds of one run: the row's own, else of the slowest row on the same column, else what the file says."""
         if row.tried:
             return row.sample.seconds / row.tried
         alike = [other for other in self.state.compared() if other.tried and other.column == row.column]
-        return max((other.sample.seconds / other.tried for other in alike), default=0.0)
+        said = 0.0 if self.ask.only else 60 * row.require_part().seed_min  # named, a row is begun whatever it takes
+        return max((other.sample.seconds / other.tried for other in alike), default=said)
 
     def _wanted(self, row: Row) -> bool:
         id_, pattern = row.require_line().id, self.ask.only

@@ -89,6 +89,8 @@ class Part(Frozen):
     published: dict[str, str] = {}  # subject (an operator) -> published row
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()
+    # Minutes that a seed takes, as far as is known before any was run: what no time budget holds is not begun.
+    seed_min: Annotated[float, Field(ge=0)] = 0.0
     instead_of: str = ""  # run only if that part cannot be run here
     lead: tuple[str, ...] = ()  # the back ends for most seeds, by preference: the first that is here and able
     vary: Vary | None = None

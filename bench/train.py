@@ -131,7 +131,7 @@ def fit(
     """Train `model` with its `trainer` until the stopping rule says so, and keep what it says to keep.
 
     Raises:
-        Diverged: the loss became infinite or not a number.
+        Diverged: the loss became infinite or not a number, or the run is one that `training.discard` takes for such.
     """
     rule = StoppingRule(training)
     curves = Curves()
@@ -147,10 +147,31 @@ def fit(
         on_epoch(epoch, score)
         if rule.keeps(epoch, score, validation_loss):
             kept = {name: value.clone() for name, value in model.state_dict().items()}
+        _require_learning(training, epoch, min(curves.train_loss))
         if rule.patience_is_over(epoch):
             break
+    _require_end(training, epoch, min(curves.train_loss))
     best = rule.kept_epoch
     return Fit(kept, epoch, best, curves.validation_score[best - 1], curves)
+
+
+def _require_learning(training: Training, epoch: int, lowest_loss: float) -> None:
+    """Halfway, whoever has not learned anything yet is given up."""
+    if training.discard and epoch > training.max_epochs // 2 and lowest_loss > training.discard.above_loss:
+        raise Diverged(
+            f"the training loss was never below {lowest_loss:.3g} in {epoch} epochs; "
+            f"training.discard asks for {training.discard.above_loss:g}"
+        )
+
+
+def _require_end(training: Training, epoch: int, lowest_loss: float) -> None:
+    if training.discard is None or epoch == training.max_epochs:
+        return
+    if lowest_loss > training.discard.above_loss or epoch < training.discard.before_epoch:
+        raise Diverged(
+            f"it stopped after {epoch} epochs with a lowest training loss of {lowest_loss:.3g}; "
+            f"training.discard asks for {training.discard.above_loss:g} and {training.discard.before_epoch} epochs"
+        )
 
 
 class StoppingRule:

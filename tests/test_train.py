@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from bench import objective, train
-from bench.config import Training
-from bench.network import Network
+from bench.config import Architecture, Discard, Training
+from bench.network import Between, Network
 from bench.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
 from implementations.contract import TrainingProblem
 from implementations.features import dropout
@@ -165,3 +165,65 @@ def test_an_epoch_is_a_step_on_each_batch_and_its_loss_their_mean():
     fitted = fit(model, material, Training(max_epochs=2, stop_on="never"))
     assert fitted.epochs == 2
     assert fitted.curves.train_loss[0] == pytest.approx((math.log(2) + math.log(3)) / 2)
+
+
+def deaf(epochs: int) -> Material:
+    """Features that cannot tell the classes apart: the loss stays at log 2."""
+    return inputs(torch.zeros(epochs, 2))
+
+
+def test_a_run_that_learned_nothing_by_half_time_counts_as_diverged():
+    asked = Training(max_epochs=10, stop_on="never", discard=Discard(above_loss=0.6))
+    with pytest.raises(Diverged, match=r"never below 0\.693 in 6 epochs"):
+        fit(Scaled(), deaf(4), asked)
+    assert fit(Scaled(), deaf(4), asked.model_copy(update={"discard": Discard(above_loss=0.7)})).epochs == 10
+
+
+def test_a_run_that_stopped_too_early_counts_as_diverged():
+    worse = inputs(torch.tensor([[1.0, -1.0]] * 3 + [[-1.0, 1.0]] * 3))
+    asked = Training(max_epochs=50, lr=0.1, stop_on="loss", patience_epochs=3)
+    assert fit(Scaled(), worse, asked).epochs == 4
+    with pytest.raises(Diverged, match="stopped after 4 epochs"):
+        fit(Scaled(), worse, asked.model_copy(update={"discard": Discard(above_loss=9, before_epoch=5)}))
+
+
+class Shifted(nn.Module):
+    """A layer that adds one."""
+
+    def forward(self, x: torch.Tensor, prepared: object) -> torch.Tensor:
+        return x + 1
+
+
+def deep(skip: str, *, layer_norm: bool = False) -> Network:
+    between = Between(Architecture(activation="relu", skip=skip, layer_norm=layer_norm), [3, 3])
+    return Network([Shifted(), Shifted(), Shifted()], [], 0.0, dropout, lambda problem: None, between)
+
+
+@pytest.mark.parametrize(
+    ("skip", "training", "expected"),
+    [
+        ("none", True, [2.0, 2.5, 5.0]),  # relu(h + 1) + 1, with h = relu(x + 1) = 0, 0.5, 3
+        ("identity", True, [2.0, 3.0, 8.0]),  # relu(h + 1) + h + 1
+        ("identity", False, [2.0, 3.0, 8.0]),
+        ("doubled", True, [3.0, 4.5, 12.0]),  # 2 relu(h + 1) + h + 1
+        ("doubled", False, [2.0, 3.0, 8.0]),
+    ],
+)
+def test_a_skip_connection_leads_over_the_layers_between_the_first_and_the_last(skip, training, expected):
+    x = torch.tensor([[-5.0, -0.5, 2.0]])
+    assert deep(skip).train(training)(x, None).tolist() == [expected]
+
+
+def test_layer_norm_comes_after_activation_and_skip():
+    x = torch.tensor([[-5.0, -0.5, 2.0]])
+    first = nn.functional.layer_norm(torch.relu(x + 1), [3])
+    second = nn.functional.layer_norm(torch.relu(first + 1) + first, [3])
+    torch.testing.assert_close(deep("identity", layer_norm=True)(x, None), second + 1)
+
+
+def test_the_first_layers_input_may_be_dropped_otherwise():
+    asked = Between(Architecture(input_dropout=0.0))
+    model = Network([Shifted(), Shifted()], [], 0.5, dropout, lambda problem: None, asked)
+    torch.manual_seed(0)
+    x = torch.ones(50, 2)
+    assert model.train()(x, None).unique().tolist() == [1.0, 5.0]  # the second layer's alone: 0 or 2 (1 + 1), and 1

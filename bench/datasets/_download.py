@@ -4,9 +4,8 @@ import http.client
 import io
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.datasets._files import Report
 from bench.task import DataUnavailable
@@ -34,9 +33,10 @@ class Upstream:
 
 @dataclass(frozen=True)
 class UpstreamArchive:
-    """Members of one zip file, whatever folders it has."""
+    """Members of one zip file, whatever folder all of them lie in."""
 
     address: str
+    inside: Mapping[str, str] = field(default_factory=dict)  # file name -> end of its path, where it takes more
 
     @property
     def name(self) -> str:
@@ -51,11 +51,12 @@ class UpstreamArchive:
         except zipfile.BadZipFile as problem:
             raise DataUnavailable(f"not a zip file: {problem}") from None
         with archive:
-            member = {PurePosixPath(path).name: path for path in archive.namelist()}
             for name in names:
-                if name not in member:
-                    raise DataUnavailable(f"there is no {name} in the archive")
-                yield name, archive.read(member[name])
+                end = f"/{self.inside.get(name, name)}"
+                path = next((path for path in archive.namelist() if f"/{path}".endswith(end)), None)
+                if path is None:
+                    raise DataUnavailable(f"there is no {end[1:]} in the archive")
+                yield name, archive.read(path)
 
 
 def _download(address: str) -> bytes:

@@ -134,12 +134,13 @@ class FileStore:
         path = self._find(name)
         if path is None:
             return FileState(name, "absent", str(self.folder / name))
+        if self.pinned[name] is None:
+            return FileState(name, "unverified", str(path))
         try:
             wrong = _mismatch(_content(path), self.pinned[name])
         except DataUnavailable as problem:
             wrong = str(problem)
-        intact = "unverified" if self.pinned[name] is None else "verified"
-        return FileState(name, "altered" if wrong else intact, str(path), wrong)
+        return FileState(name, "altered" if wrong else "verified", str(path), wrong)
 
     def _digest(self, name: str) -> str | None:
         pinned, path = self.pinned[name], self._find(name)

@@ -9,6 +9,7 @@ timed. With `vary` there is one experiment for each value of a setting, all on o
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from bench.config import Experiment, Setting
 from bench.errors import UserError
 from bench.kind import Line, Means, Sample
 from bench.outcomes import NotDone
-from bench.plugins import BACKENDS
+from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
 from bench.report import aspects
 from bench.report.cells import Cell, gather
@@ -77,8 +78,11 @@ class _Grid:
 
     def samples(self, part: Part, records: Sequence[Record]) -> Mapping[Line, Sample]:
         """See `bench.kind.Kind`."""
+        lacking = cache(_lacking)  # files are looked at once for all rows, and only where nothing is recorded
         return {
-            found.line(part, cell.key.operator, cell.key.dataset, cell.key.backend): _sample(cell, UNITS[part.unit])
+            found.line(part, cell.key.operator, cell.key.dataset, cell.key.backend): (
+                _sample(cell, UNITS[part.unit]) if cell.records else Sample(missing=lacking(cell.key.dataset))
+            )
             for found in _slices(part)
             for cell in gather(found.experiment.model_copy(update={"seeds": tuple(FINAL_SEEDS)}), records)
         }
@@ -128,6 +132,12 @@ def _asked(part: Part, found: _Slice, lines: set[Line], seeds: int) -> Iterator[
             if operators_:
                 grid = {"backends": (backend,), "operators": operators_, "datasets": tuple(datasets)}
                 yield experiment.model_copy(update=grid | {"seeds": tuple(range(seeds))})
+
+
+def _lacking(dataset: str) -> str:
+    """What to do for a data set that is not here yet, or nothing."""
+    lacking = [file.name for file in DATASETS.get(dataset).files() if file.state in ("absent", "altered")]
+    return f"{lacking[0]}: not here; `bench data {dataset} --fetch` brings it" if lacking else ""
 
 
 def _sample(cell: Cell, unit: float) -> Sample:
