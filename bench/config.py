@@ -38,22 +38,67 @@ class Protocol(Frozen):
 
 
 class Architecture(Frozen):
-    """The layer stack: `layers` attention layers, ELU between them, dropout before each."""
+    """The layer stack: `layers` attention layers, an activation between them, dropout before each."""
 
     layers: PositiveInt = 2
     hidden: PositiveInt = 8  # channels per head
     heads: PositiveInt = 8
     output_heads: PositiveInt = 1  # averaged
     feature_dropout: Probability = 0.6  # on the input of every layer
+    input_dropout: Probability | None = None  # on that of the first one, if otherwise
     attention_dropout: Probability = 0.6
     negative_slope: PositiveFloat = 0.2
     bias: bool = True
     share_weights: bool = False
-    residual: bool = False
+    residual: bool | Literal["middle"] = False  # a projection of each layer's input; middle: not of the first and last
+
+    activation: Literal["elu", "relu"] = "elu"
+    # identity: a layer between the first and the last adds its input to its activated output. doubled: besides, that
+    # output counts twice in training, as in the GATv2 authors' released code for sampled graphs.
+    skip: Literal["none", "identity", "doubled"] = "none"
+    layer_norm: bool = False  # of each layer's activated output, before dropout
+
+
+class GraphBatches(Frozen):
+    """A step sees so many of the training graphs, whole; an epoch is a pass over all of them in random order."""
+
+    by: Literal["whole graphs"] = "whole graphs"
+    graphs: PositiveInt
+
+
+class WalkBatches(Frozen):
+    """A step sees what so many random walks visit, from roots anywhere, and all edges between: GraphSAINT's walks."""
+
+    by: Literal["random walks"] = "random walks"
+    roots: PositiveInt
+    length: PositiveInt  # edges of a walk
+    steps: PositiveInt  # of an epoch
+
+
+class NeighbourBatches(Frozen):
+    """A step sees so many training nodes, in their order, and for each layer so many of a node's neighbours, drawn once
+    per step: GraphSAGE's sampling.
+    """
+
+    by: Literal["neighbours"] = "neighbours"
+    targets: PositiveInt
+    fanout: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # from the targets outwards
+
+
+Batches = Annotated[GraphBatches | WalkBatches | NeighbourBatches, Field(discriminator="by")]
+
+
+class Discard(Frozen):
+    """Runs that count as diverged, in the GATv2 authors' code: those that were discarded and run again."""
+
+    above_loss: PositiveFloat  # no epoch's training loss was lower, up to half of the epochs or where patience ends
+    before_epoch: Annotated[int, Field(ge=0)] = 0  # patience ended earlier
 
 
 class Training(Frozen):
-    """Adam, full batch. `stop_on` names the validation quantity that patience watches."""
+    """Adam. `stop_on` names the validation quantity that patience watches; accuracy is micro-F1 where nodes have many
+    labels.
+    """
 
     lr: PositiveFloat = 5e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -62,6 +107,8 @@ class Training(Frozen):
     # both: patience restarts when accuracy or loss is at least as good as ever, and the weights are
     # kept when both are (the GAT authors' rule); never: the last epoch counts.
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
+    batches: Batches | None = None  # one step an epoch, on all that trains, if absent
+    discard: Discard | None = None
 
 
 class FloatRange(Frozen):
@@ -187,6 +234,8 @@ class Experiment(Frozen):
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
         if self.timing.self_test and self.timing.self_test not in self.backends:
             raise ValueError(f"timing.self_test = {self.timing.self_test!r} is not among the backends")
+        if self.training.batches and self.timing.rounds:
+            raise ValueError("steps on batches are not timed: set timing.rounds = 0, or leave training.batches out")
         self._require_something_to_do()
         self._require_known_names()
         return self

@@ -11,7 +11,7 @@ from bench.plugins import unknown
 from bench.task import Dataset, DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
 
 Report = Callable[[str], None]
-WORST_FIRST = ("altered", "absent", "verified")
+WORST_FIRST = ("altered", "absent", "unverified", "verified")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DataRow:
     features: int
     classes: int
     splits: tuple[str, ...]
-    state: str  # "verified", "generated", "absent", "altered"
+    state: str  # "verified", "unverified", "generated", "absent", "altered"
     place: str
     note: str = ""
     problem: str = ""  # why fetching or verifying failed; exit status 1 if any row has one
@@ -88,7 +88,7 @@ def _summary(files: Sequence[FileState]) -> tuple[str, str, str]:
     state = next(state for state in WORST_FIRST if any(file.state == state for file in files))
     meant = [file for file in files if file.state == state]
     place = ", ".join(dict.fromkeys(str(Path(file.place).parent) for file in meant))
-    if state == "verified":
+    if state in ("verified", "unverified"):
         return state, place, ""
     notes = "".join(f"; {file.name}: {file.note}" for file in meant if file.note)
     return state, place, f"{len(meant)} of {len(files)} files{notes}"
@@ -96,7 +96,7 @@ def _summary(files: Sequence[FileState]) -> tuple[str, str, str]:
 
 def _faults(dataset: Dataset) -> Iterator[str]:
     """What differs between a data set and what is said of it; brings nothing."""
-    unfit = [file for file in dataset.files() if file.state != "verified"]
+    unfit = [file for file in dataset.files() if file.state in ("altered", "absent")]
     if unfit:
         yield from (f"{file.place}: {' '.join([file.state, file.note]).strip()}" for file in unfit)
         return
@@ -113,10 +113,11 @@ def _wrong_counts(info: DatasetInfo, data: NodeData) -> Iterator[str]:
         "rows of features": (info.nodes, data.x.shape[0]),
         "features": (info.features, data.x.shape[1]),
         "labels": (info.nodes, len(data.y)),
-        "classes": (info.classes, len(set(data.y.tolist()))),
+        "classes": (info.classes, data.classes),
+        "graphs": (info.graphs, 1 if data.graph_of is None else len(torch.unique(data.graph_of))),
     }
     for what, (expected, found) in counts.items():
-        if expected != found:
+        if expected not in (found, 0):
             yield f"{info.name}: {expected} {what} expected, {found} found"
 
 

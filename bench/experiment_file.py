@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from bench import settings
-from bench.config import Experiment
+from bench.config import Experiment, GraphBatches, NeighbourBatches
 from bench.errors import UserError
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins, unknown
 from bench.study_config import SCHEMAS, AttentionStudy, LookupArchitecture, LookupStudy, Study
@@ -126,7 +126,7 @@ def _message(item: Any, place: list[Any], schema: type[BaseModel]) -> str:
 
 
 def _is_union_arm(part: Any) -> bool:
-    return part in ("FloatRange", "Choice")
+    return part in ("FloatRange", "Choice", "whole graphs", "random walks", "neighbours")
 
 
 def _fields(schema: type[BaseModel], place: list[Any]) -> list[str]:
@@ -159,6 +159,7 @@ def problems(experiment: Experiment) -> Iterator[str]:
         for text in settings.value_problems(name, values, experiment.architecture, experiment.training):
             yield f"sweep.{name!r}: {text}"
     yield from _split_problems(experiment)
+    yield from _batch_problems(experiment)
 
 
 def _study_problems(study: Study) -> Iterator[str]:
@@ -203,3 +204,19 @@ def _split_problems(experiment: Experiment) -> Iterator[str]:
             offered = DATASETS.get(name).info.splits
             if split not in offered:
                 yield f"protocol.split: {name} has no split {split!r}; it offers {', '.join(offered)}"
+
+
+def _batch_problems(experiment: Experiment) -> Iterator[str]:
+    asked = experiment.training.batches
+    for name in experiment.datasets if asked else ():
+        if DATASETS.problem(name):
+            continue
+        many, whole = DATASETS.get(name).info.graphs > 1, isinstance(asked, GraphBatches)
+        if many != whole:
+            right = "whole graphs" if many else "random walks or neighbours"
+            yield f"training.batches: {name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"
+    if isinstance(asked, NeighbourBatches) and len(asked.fanout) != experiment.architecture.layers:
+        yield (
+            f"training.batches.fanout: {len(asked.fanout)} numbers of neighbours for "
+            f"{experiment.architecture.layers} layers"
+        )

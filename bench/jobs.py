@@ -2,21 +2,22 @@
 
 import random
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 
-from bench import attention_study, ceilings, lookup, network, parity, parts, seeds, timing, train
+from bench import anatomy, attention_study, ceilings, lookup, network, objective, parity, parts, seeds, timing, train
 from bench.config import Architecture, Protocol, Setting, Training
 from bench.device import Device
 from bench.noise import with_noise
 from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
+from bench.parts import Batches, Part
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
 from bench.settings import apply, current
-from bench.task import DataUnavailable, NodeData, NodeTask, Split, accuracy, row_normalised
-from bench.train import Inputs
+from bench.task import DataUnavailable, NodeData, NodeTask, Split, row_normalised
+from bench.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, LayerConfig, Operator, Trainer
 from implementations.features import is_sparse
@@ -87,31 +88,31 @@ class _Bench:
     torch_device: torch.device
     data: NodeData
     classes: int
+    memory_bytes: int | None  # at most, beside what is free
 
     @classmethod
     def of(cls, job: GraphJob, place: Place) -> "_Bench":
         device, torch_device = DEVICES.get(job.device), _enter(job, place)
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
-        dataset = DATASETS.get(job.dataset)
-        bench = cls(
-            backend, operator, device, torch_device, _load(job.dataset, job.protocol),
-            dataset.info.classes,
-        )  # fmt: skip
-        bench.require(bench.configs(job.architecture), place.memory_bytes)
+        data = _load(job.dataset, job.protocol)
+        stated = DATASETS.get(job.dataset).info.classes  # not all need occur
+        classes = data.classes if objective.has_many_labels(data.y) else max(stated, int(data.y.max()) + 1)
+        bench = cls(backend, operator, device, torch_device, data, classes, place.memory_bytes)
+        training = None if isinstance(job, ParityJob) else job.training
+        bench.require(bench.configs(job.architecture), *parts.largest(data.graph, data.graph_of, training))
         return bench
 
     def configs(self, architecture: Architecture) -> list[LayerConfig]:
         return network.layer_configs(architecture, self.data.x.shape[1], self.classes)
 
-    def require(self, configs: list[LayerConfig], memory_bytes: int | None) -> None:
-        """Refuse what cannot run, or cannot fit, before anything is allocated."""
-        nodes, edges = self.data.graph.num_nodes, self.data.graph.num_edges
+    def require(self, configs: list[LayerConfig], nodes: int, edges: int) -> None:
+        """Refuse what cannot run on a graph of this size, or cannot fit, before anything is allocated."""
         needed = 0
         for config in configs:
             if reason := self.backend.unsupported(self.operator, config, self.torch_device):
                 raise Unsupported(reason)
             needed += self.backend.memory_bytes(self.operator, config, nodes, edges)
-        free = min(self.device.free_memory_bytes(), memory_bytes or 2**62)
+        free = min(self.device.free_memory_bytes(), self.memory_bytes or 2**62)
         if needed > free:
             raise TooLarge(
                 f"{self.backend.name} needs about {needed / GIB:.1f} GiB for {nodes:,} nodes and {edges:,} edges "
@@ -124,23 +125,46 @@ class _Bench:
             return "dense"
         return self.backend.shipped_features if track == "as_shipped" else "sparse"
 
-    def inputs(self, task: NodeTask, features: str) -> Inputs:
-        """The task on the device, with the graph in the back end's own form."""
+    def inputs(self, part: Part, features: str) -> Inputs:
+        """A part of a task on the device, with the graph in the back end's own form."""
         dense = features == "dense" or not self.backend.sparse_features
         return Inputs(
-            x=(task.x.to_dense() if dense else task.x).to(self.torch_device),
-            prepared=self.backend.prepare(task.graph.to(self.torch_device), self.torch_device),
-            y=task.y.to(self.torch_device),
-            split=Split(task.split.train.to(self.torch_device), task.split.validation.to(self.torch_device)),
+            x=(part.x.to_dense() if dense else part.x).to(self.torch_device),
+            prepared=self.backend.prepare(part.graph.to(self.torch_device), self.torch_device),
+            y=part.y.to(self.torch_device),
+            nodes=part.nodes.to(self.torch_device),
         )
+
+    def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
+        """What training sees of a task: one graph once, or batches beside the graphs that validate."""
+        validation = self.inputs(parts.around(task, task.split.validation), features)
+        if task.graph_of is None and not training.batches:
+            return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
+        batches = parts.batches(task, training, seeds.generator(seed, "batches"))
+        return Material(_OnDevice(self, batches, features), validation)
 
     def model(self, architecture: Architecture, protocol: Protocol, seed: int) -> network.Network:
         """A network with the start weights of `seed`, on the device."""
         configs = self.configs(architecture)
         torch.manual_seed(seeds.derive(seed, "native init"))
         start = seed if protocol.init == "canonical" else None
-        model = network.build(self.backend, self.operator, configs, architecture.feature_dropout, start)
+        model = network.build(self.backend, self.operator, configs, architecture, start)
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class _OnDevice:
+    """Batches that come to the device one at a time."""
+
+    bench: _Bench
+    batches: Batches[Part]
+    features: str
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Inputs]:
+        return (self.bench.inputs(part, self.features) for part in self.batches)
 
 
 def _run(bench: _Bench, job: GraphJob, place: Place, progress: Progress) -> Outcome:
@@ -213,16 +237,16 @@ def _unmeasured_tracks(bench: _Bench, job: SpeedJob) -> tuple[dict[str, str], di
 
 
 def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> TrackTiming:
-    inputs = bench.inputs(task, bench.features_of(track))
+    material = bench.material(task, bench.features_of(track), job.training, seed=0)
     torch.manual_seed(seeds.derive("speed", job.round))
-    first_step_s = _first_step_s(bench, job, inputs)
+    first_step_s = _first_step_s(bench, job, material)
     bench.device.reset_peak_memory()
     model = bench.model(job.architecture, job.protocol, seed=0)
-    trainer = train.trainer(model, inputs, job.training)
+    trainer = train.trainer(model, material, job.training)
     trained = _measure(trainer.step, bench.device, job)
     peak_bytes = bench.device.peak_memory_bytes()
     evaluated = _measure(trainer.logits, bench.device, job)
-    parts_s = parts.of_step(trainer, trained.steps, bench.torch_device) if job.timing.parts else {}
+    parts_s = anatomy.of_step(trainer, trained.steps, bench.torch_device) if job.timing.parts else {}
     return TrackTiming(
         train=_samples(trained),
         evaluate=_samples(evaluated),
@@ -233,11 +257,11 @@ def _time_track(bench: _Bench, job: SpeedJob, task: NodeTask, track: str) -> Tra
     )
 
 
-def _first_step_s(bench: _Bench, job: SpeedJob, inputs: Inputs) -> float:
+def _first_step_s(bench: _Bench, job: SpeedJob, material: Material) -> float:
     """The first step of a model that is then dropped: libraries that load or compile at first use do so here."""
     model = bench.model(job.architecture, job.protocol, seed=0)
     stop = bench.device.stopwatch()
-    train.trainer(model, inputs, job.training).step()
+    train.trainer(model, material, job.training).step()
     return _digits(stop())
 
 
@@ -264,9 +288,10 @@ def _tune(bench: _Bench, job: TuneJob, place: Place, progress: Progress) -> Tune
 
     def evaluate(settings: dict[str, Setting], seed: int) -> tuple[float, int]:
         architecture, training = apply(settings, job.architecture, job.training)
-        inputs = bench.inputs(_task(job.dataset, job.protocol, seed), job.protocol.features)
+        task = _task(job.dataset, job.protocol, seed)
+        material = bench.material(task, job.protocol.features, training, seed)
         try:
-            _, _, fitted = _train(bench, job, architecture, training, seed, inputs, progress)
+            _, _, fitted = _train(bench, job, architecture, training, seed, material, progress)
         except train.Diverged:
             return 0.0, training.max_epochs  # the worst there is, and never the best trial
         return fitted.validation, fitted.epochs
@@ -286,10 +311,11 @@ def fit(bench: _Bench, job: FitJob | AttentionJob, progress: Progress) -> Fitted
 def _attention(bench: _Bench, job: AttentionJob, progress: Progress) -> Attended:
     model, fitted = _trained(bench, job, progress)
     task = _task(job.dataset, job.protocol, job.seed)
-    inputs = bench.inputs(task, job.protocol.features)
+    seen = parts.around(task, task.split.validation)
+    inputs = bench.inputs(seen, job.protocol.features)
     configs = bench.configs(job.architecture)
     attention = attention_study.examine(
-        bench.backend, bench.operator, configs, model, inputs, task.graph, job.min_degree
+        bench.backend, bench.operator, configs, model, inputs, seen.graph, job.min_degree
     )
     return Attended(fitted=fitted, attention=attention)
 
@@ -297,11 +323,14 @@ def _attention(bench: _Bench, job: AttentionJob, progress: Progress) -> Attended
 def _trained(bench: _Bench, job: FitJob | AttentionJob, progress: Progress) -> tuple[network.Network, Fitted]:
     """The model as it was at its best epoch; the test nodes are read here and nowhere else."""
     task = _task(job.dataset, job.protocol, job.seed)
-    inputs = bench.inputs(task, job.protocol.features)
-    model, trainer, fitted = _train(bench, job, job.architecture, job.training, job.seed, inputs, progress)
+    material = bench.material(task, job.protocol.features, job.training, job.seed)
+    model, trainer, fitted = _train(bench, job, job.architecture, job.training, job.seed, material, progress)
     model.load_state_dict(fitted.state)
-    test = accuracy(trainer.logits(), inputs.y, task.held_out.to(bench.torch_device))
-    curves = {name: tuple(map(_digits, values)) for name, values in vars(fitted.curves).items()}
+    test = _test(bench, job, task, model, trainer)
+    curves = {
+        name.replace("score", objective.metric(task.y)): tuple(map(_digits, values))
+        for name, values in vars(fitted.curves).items()
+    }
     return model, Fitted(
         seed=job.seed,
         epochs=fitted.epochs,
@@ -310,7 +339,18 @@ def _trained(bench: _Bench, job: FitJob | AttentionJob, progress: Progress) -> t
         test=test,
         parameters=network.count_parameters(model),
         curves=curves,
+        differs=bench.data.differs,
     )
+
+
+def _test(bench: _Bench, job: FitJob | AttentionJob, task: NodeTask, model: network.Network, trainer: Trainer) -> float:
+    """Accuracy or micro-F1 on the test nodes; on one graph its trainer has the logits of all nodes."""
+    if task.graph_of is None:
+        logits, y, nodes = trainer.logits(), task.y, task.held_out
+    else:
+        part = parts.around(task, task.held_out)
+        logits, y, nodes = train.evaluate(model, bench.inputs(part, job.protocol.features)), part.y, part.nodes
+    return objective.score(logits[nodes.to(bench.torch_device)], y[nodes].to(bench.torch_device))
 
 
 def _train(
@@ -319,7 +359,7 @@ def _train(
     architecture: Architecture,
     training: Training,
     seed: int,
-    inputs: Inputs,
+    material: Material,
     progress: Progress,
 ) -> tuple[network.Network, Trainer, train.Fit]:
     """Start weights, dropout and split follow from the seed alone, so runs pair up across back ends."""
@@ -330,8 +370,8 @@ def _train(
         if epoch % PROGRESS_EPOCHS == 0:
             progress(f"seed {seed}, epoch {epoch}: validation {100 * validation:.1f} %")
 
-    trainer = train.trainer(model, inputs, training)
-    return model, trainer, train.fit(model, trainer, inputs, training, on_epoch)
+    trainer = train.trainer(model, material, training)
+    return model, trainer, train.fit(model, trainer, material, training, on_epoch)
 
 
 # A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.
@@ -339,7 +379,7 @@ def _train(
 def _load(dataset: str, protocol: Protocol) -> NodeData:
     data = DATASETS.get(dataset).load()
     x = row_normalised(data.x) if protocol.row_normalise else data.x
-    return NodeData(with_noise(data.graph, protocol.edge_noise).with_self_loops(), x, data.y)
+    return replace(data, graph=with_noise(data.graph, protocol.edge_noise).with_self_loops(), x=x)
 
 
 @lru_cache(maxsize=32)
@@ -352,9 +392,9 @@ def _task(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
         graph=data.graph,
         x=data.x.to(getattr(torch, protocol.dtype)),
         y=data.y,
-        classes=plugin.info.classes,
         split=Split(nodes.train, nodes.validation),
         held_out=nodes.test,
+        graph_of=data.graph_of,
     )
 
 

@@ -37,6 +37,7 @@ class Sample:
     barred: str = ""  # why this back end has no say here: parity, or it cannot run; then another may lead
     missing: str = ""  # why there are no values, as a sentence
     note: str = ""
+    differs: str = ""  # in what the data were not those of the published experiment; then nothing is judged
 
 
 @dataclass(frozen=True)

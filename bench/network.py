@@ -2,10 +2,14 @@
 
     x_0 = features;  x_{k+1} = ELU(attention_k(dropout(x_k)));  logits = attention_L(dropout(x_L))
 
-Hidden layers concatenate their heads, the last one averages its own: Velickovic et al. 2018, section 3.3.
+Hidden layers concatenate their heads, the last one averages its own: Velickovic et al. 2018, section 3.3. Brody et al.
+2022 have on OGB, with d = dropout(x_k), another activation, a norm and a skip connection over the layers between the
+first and the last:
+
+    x_{k+1} = LayerNorm(ReLU(attention_k(d)) + d)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +19,9 @@ from torch.nn import functional as F
 from bench import seeds
 from bench.config import Architecture
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
+
+BETWEEN = ("input_dropout", "activation", "skip", "layer_norm")
+"""Settings of an architecture that lie between its layers."""
 
 
 class Network(nn.Module):
@@ -27,6 +34,7 @@ class Network(nn.Module):
         feature_dropout: float,
         dropout: Callable[[Tensor, float], Tensor],
         whole_step: Callable[[TrainingProblem], Trainer | None],
+        between: "Between | None" = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
@@ -34,17 +42,39 @@ class Network(nn.Module):
         self.feature_dropout = feature_dropout
         self.dropout = dropout
         self.whole_step = whole_step  # the back end's own training step, if it has one
+        self.between = between or Between()
 
     def forward(self, x: Tensor, prepared: Any) -> Tensor:
         """See the module's docstring."""
         last = len(self.layers) - 1
         for position, layer in enumerate(self.layers):
-            if self.training and self.feature_dropout > 0.0:
-                x = self.dropout(x, self.feature_dropout)
-            x = layer(x, prepared)
-            if position != last:
-                x = F.elu(x)
+            probability = self.between.input_dropout if position == 0 else None
+            probability = self.feature_dropout if probability is None else probability
+            if self.training and probability > 0.0:
+                x = self.dropout(x, probability)
+            out = layer(x, prepared)
+            x = out if position == last else self.between(out, x, position)
         return x
+
+
+class Between(nn.Module):
+    """What happens between two layers."""
+
+    def __init__(self, architecture: Architecture | None = None, widths: Sequence[int] = ()) -> None:
+        super().__init__()
+        asked = architecture or Architecture()
+        self.activation: Callable[[Tensor], Tensor] = F.elu if asked.activation == "elu" else F.relu
+        self.skip = asked.skip
+        self.input_dropout = asked.input_dropout
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for width in widths] if asked.layer_norm else [])
+
+    def forward(self, out: Tensor, x: Tensor, position: int) -> Tensor:
+        """From a layer's output and input to the next one's input, but for dropout."""
+        h = self.activation(out)
+        if self.skip != "none" and position > 0:
+            doubled = self.skip == "doubled" and self.training
+            h = h + (h + x if doubled else x)
+        return self.norms[position](h) if self.norms else h
 
 
 def layer_configs(architecture: Architecture, in_features: int, classes: int) -> list[LayerConfig]:
@@ -63,15 +93,21 @@ def layer_configs(architecture: Architecture, in_features: int, classes: int) ->
                 negative_slope=architecture.negative_slope,
                 share_weights=architecture.share_weights,
                 attention_dropout=architecture.attention_dropout,
-                residual=architecture.residual,
+                residual=_has_residual(architecture, position),
             )
         )
         width = configs[-1].out_features
     return configs
 
 
+def _has_residual(architecture: Architecture, position: int) -> bool:
+    if architecture.residual == "middle":
+        return 0 < position < architecture.layers - 1
+    return bool(architecture.residual)
+
+
 def build(
-    backend: Backend, operator: Operator, configs: list[LayerConfig], feature_dropout: float, seed: int | None
+    backend: Backend, operator: Operator, configs: list[LayerConfig], architecture: Architecture, seed: int | None
 ) -> Network:
     """A network of one back end's layers; `seed` None leaves the library's own start weights.
 
@@ -83,7 +119,19 @@ def build(
         if seed is not None:
             load(layer, backend.names(operator, config), start_weights(operator, config, seed, position))
         layers.append(layer)
-    return Network(layers, configs, feature_dropout, backend.dropout, partial(backend.whole_step, operator))
+    whole_step = _whole_step(backend, operator, architecture)
+    between = Between(architecture, [config.out_features for config in configs[:-1]])
+    return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between)
+
+
+def _whole_step(
+    backend: Backend, operator: Operator, architecture: Architecture
+) -> Callable[[TrainingProblem], Trainer | None]:
+    """The back end's own training step, which is that of ELU and nothing else between the layers."""
+    plain = Architecture()
+    if any(getattr(architecture, name) != getattr(plain, name) for name in BETWEEN):
+        return lambda problem: None
+    return partial(backend.whole_step, operator)
 
 
 def start_weights(operator: Operator, config: LayerConfig, seed: int, position: int) -> Params:

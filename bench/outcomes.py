@@ -58,7 +58,7 @@ class TrackTiming(Frozen):
     first_step_s: float
     peak_bytes: int | None  # beyond what was resident before the model was built
     whole_step: bool = False  # the back end's own training step, not the runner's over its layers
-    parts_s: dict[str, float] = {}  # what a training step is made of, where that was asked for; see `bench.parts`
+    parts_s: dict[str, float] = {}  # what a training step is made of, where that was asked for; see `bench.anatomy`
 
 
 class Ceilings(Frozen):
@@ -123,6 +123,7 @@ class Fitted(Frozen):
     test: float
     parameters: int
     curves: dict[str, tuple[float, ...]]
+    differs: str = ""  # in what the data were not those that the data set's name stands for
 
 
 class HeadAttention(Frozen):

@@ -4,7 +4,7 @@ A pure function of the table's file and the records; running, printing and track
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from bench import reproduction
@@ -34,6 +34,11 @@ class Row:
     def tried(self) -> int:
         """Runs that came to an end, whatever it was."""
         return len(self.sample.values) + sum(self.sample.failures.values())
+
+    @property
+    def differs(self) -> str:
+        """In what it is not the published experiment, by its file or by its data."""
+        return _differs(self.part, self.sample) if self.part else ""
 
     def require_published(self) -> Published:
         """What was printed for a row that has it."""
@@ -156,7 +161,7 @@ def _compared(
             label=label or line.subject,
             column=line.column,
             published=published,
-            verdict=_verdict(table, part, published, sample),
+            verdict=_verdict(table, part, published, sample, asked=leads or part.seeds.beside > 0),
             rule=table.rule,
             line=line,
             part=part,
@@ -165,18 +170,22 @@ def _compared(
         )
 
 
-def _verdict(table: TableFile, part: Part, published: Published | None, sample: Sample) -> Verdict:
+def _verdict(table: TableFile, part: Part, published: Published | None, sample: Sample, *, asked: bool) -> Verdict:
     values = list(sample.values.values())
     if not values:
-        return Verdict("not run", sample.missing or sample.barred)
-    if part.differs:
+        return Verdict("not run", sample.missing or sample.barred or ("" if asked else "unless it is named"))
+    if differs := _differs(part, sample):
         predicted = reproduction.prediction(published, values, table.rule) if published else None
-        return Verdict("protocol differs", part.differs, prediction=predicted)
+        return Verdict("protocol differs", differs, prediction=predicted)
     if published is None:
         return Verdict("")
     if not published.verified:
         return Verdict("", "the published value is unverified")
     return reproduction.judge(published, values, table.rule)
+
+
+def _differs(part: Part, sample: Sample) -> str:
+    return "; ".join(filter(None, [part.differs, sample.differs]))
 
 
 def _uncompared(table: TableFile, value: Published) -> Row:
@@ -196,6 +205,9 @@ def _orderings(asked: OrderingRow, rows: Sequence[Row]) -> Iterator[OrderingResu
         if not (better.sample.values and worse.sample.values):
             continue
         runs, higher = better.published.runs or 1, better.published.higher_is_better
+        ours = reproduction.order(better.sample.values, worse.sample.values, runs, higher)
+        if differs := better.differs or worse.differs:
+            ours = replace(ours, verdict=Verdict("protocol differs", differs))
         yield OrderingResult(
             asked,
             column,
@@ -203,7 +215,7 @@ def _orderings(asked: OrderingRow, rows: Sequence[Row]) -> Iterator[OrderingResu
             better.published,
             worse.published,
             _from_print(better.published, worse.published, runs),
-            reproduction.order(better.sample.values, worse.sample.values, runs, higher),
+            ours,
         )
 
 

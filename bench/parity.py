@@ -12,13 +12,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bench import seeds
+from bench import parts, seeds
 from bench.outcomes import Check, Checked
 from bench.task import NodeTask
 from implementations.adversarial import ADVERSARIAL, inputs
 from implementations.contract import Backend, Graph, LayerConfig, Operator
 from implementations.dropout_check import compare_dropout
-from implementations.features import is_sparse
 from implementations.parity import Comparison, compare
 from implementations.step_check import compare_whole_step
 
@@ -139,9 +138,4 @@ def _part(task: NodeTask, dataset: str) -> tuple[Graph, Tensor, str]:
         return graph, x, dataset
     degree = torch.bincount(graph.targets, minlength=graph.num_nodes)
     kept = degree.argsort(descending=True, stable=True)[:MOST_NODES].sort().values
-    number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(MOST_NODES))
-    edges = number[graph.edge_index]
-    part = Graph(MOST_NODES, edges[:, (edges >= 0).all(dim=0)])
-    part_x = x.to_dense()[kept]
-    where = f"{dataset}, the {MOST_NODES} nodes with the most incoming edges"
-    return part, part_x.to_sparse_csr() if is_sparse(x) else part_x, where
+    return *parts.induced(graph, x, kept), f"{dataset}, the {MOST_NODES} nodes with the most incoming edges"

@@ -1,31 +1,153 @@
-"""Where a training step's time goes, part by part, under the names that its back end or torch gives the parts."""
+"""The part of a task that one step or one evaluation needs.
+
+Of a single graph that is the whole; of a data set of many graphs, those in which the nodes lie that are looked at. A
+part is a graph again, with nodes numbered from 0: graphs side by side, with no edge between them, are one graph.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch import Tensor
 
-from implementations.contract import Trainer
+from bench.config import GraphBatches, NeighbourBatches, Training, WalkBatches
+from bench.sampling import Adjacency
+from bench.task import NodeTask
+from implementations.contract import Graph
+from implementations.features import is_sparse
 
-
-def of_step(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
-    """Mean seconds of each part over so many further steps, the longest first.
-
-    Of a trainer that does not say, the operations of torch that its steps call, each without those that it calls in
-    turn; on an accelerator, their time there.
-    """
-    said = trainer.parts(steps)
-    found = _profiled(trainer, steps, device) if said is None else dict(said)
-    return dict(sorted(found.items(), key=lambda part: -part[1]))
+T = TypeVar("T", covariant=True)
 
 
-def _profiled(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
-    activities = [ProfilerActivity.CPU]
-    if on_cuda := device.type == "cuda":
-        activities.append(ProfilerActivity.CUDA)
-    with profile(activities=activities) as profiler:
-        for _ in range(steps):
-            trainer.step()
-    times_us = {
-        event.key.removeprefix("aten::"): event.self_device_time_total if on_cuda else event.self_cpu_time_total
-        for event in profiler.key_averages()
-    }
-    return {name: 1e-6 * time_us / steps for name, time_us in times_us.items() if time_us}
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A graph with its features and labels, and which of its nodes count."""
+
+    graph: Graph
+    x: Tensor
+    y: Tensor
+    nodes: Tensor  # in the part's own numbers
+
+
+class Batches(Protocol[T]):
+    """What one epoch is made of. Each iteration is another epoch, in another order."""
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        ...
+
+    def __iter__(self) -> Iterator[T]:
+        """One epoch."""
+        ...
+
+
+def around(task: NodeTask, nodes: Tensor) -> Part:
+    """What the predictions for these nodes depend on: all graphs that hold any of them."""
+    if task.graph_of is None:
+        return Part(task.graph, task.x, task.y, nodes)
+    return _of_graphs(task, torch.unique(task.graph_of[nodes]), nodes)
+
+
+def batches(task: NodeTask, training: Training, generator: torch.Generator) -> Batches[Part]:
+    """What training sees of a task, epoch after epoch."""
+    match training.batches:
+        case None:
+            return [around(task, task.split.train)]
+        case GraphBatches(graphs=at_once):
+            assert task.graph_of is not None  # else the experiment was refused
+            return _GraphBatches(task, torch.unique(task.graph_of[task.split.train]), at_once, generator)
+        case WalkBatches():
+            return _Walks(task, Adjacency.of(task.graph), training.batches, generator)
+        case NeighbourBatches():
+            return _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
+
+
+def induced(graph: Graph, x: Tensor, kept: Tensor) -> tuple[Graph, Tensor]:
+    """The graph and the features of the nodes `kept`, in that order, with the edges between them."""
+    number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(len(kept)))
+    edges = number[graph.edge_index]
+    return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)]), _rows(x, kept)
+
+
+def largest(graph: Graph, graph_of: Tensor | None, training: Training | None) -> tuple[int, int]:
+    """Nodes and edges of a step's part, at most; without training, those of the largest of many graphs."""
+    asked = training.batches if training else GraphBatches(graphs=1)
+    if graph_of is None or not isinstance(asked, GraphBatches):
+        return graph.num_nodes, graph.num_edges
+    at_once = asked.graphs
+    nodes, edges = graph_of.bincount(), graph_of[graph.targets].bincount()
+    most_nodes, most_edges = (int(sizes.sort(descending=True).values[:at_once].sum()) for sizes in (nodes, edges))
+    return most_nodes, most_edges
+
+
+@dataclass(frozen=True, eq=False)
+class _GraphBatches:
+    """So many of the training graphs at once, each once an epoch."""
+
+    task: NodeTask
+    graphs: Tensor
+    at_once: int
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return -(-len(self.graphs) // self.at_once)
+
+    def __iter__(self) -> Iterator[Part]:
+        order = self.graphs[torch.randperm(len(self.graphs), generator=self.generator)]
+        for chosen in torch.split(order, self.at_once):
+            yield _of_graphs(self.task, chosen, self.task.split.train)
+
+
+@dataclass(frozen=True, eq=False)
+class _Walks:
+    """What random walks visit, with all edges between (Zeng et al. 2020); the loss is that of its training nodes."""
+
+    task: NodeTask
+    adjacency: Adjacency
+    asked: WalkBatches
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return self.asked.steps
+
+    def __iter__(self) -> Iterator[Part]:
+        trains = _mask(self.task, self.task.split.train)
+        for _ in range(len(self)):
+            kept = self.adjacency.visited(self.asked.roots, self.asked.length, self.generator)
+            graph, x = induced(self.task.graph, self.task.x, kept)
+            yield Part(graph, x, self.task.y[kept], trains[kept].nonzero().squeeze(-1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Neighbours:
+    """Training nodes in their order, each with some of its neighbours, theirs, and so on (Hamilton et al. 2017)."""
+
+    task: NodeTask
+    adjacency: Adjacency
+    asked: NeighbourBatches
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        return -(-len(self.task.split.train) // self.asked.targets)
+
+    def __iter__(self) -> Iterator[Part]:
+        for targets in torch.split(self.task.split.train, self.asked.targets):
+            nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
+            graph = Graph(len(nodes), edges).with_self_loops()
+            yield Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
+
+
+def _of_graphs(task: NodeTask, graphs: Tensor, nodes: Tensor) -> Part:
+    assert task.graph_of is not None
+    kept = torch.isin(task.graph_of, graphs).nonzero().squeeze(-1)
+    graph, x = induced(task.graph, task.x, kept)
+    return Part(graph, x, task.y[kept], _mask(task, nodes)[kept].nonzero().squeeze(-1))
+
+
+def _mask(task: NodeTask, nodes: Tensor) -> Tensor:
+    return torch.zeros(task.graph.num_nodes, dtype=torch.bool).index_fill(0, nodes, value=True)
+
+
+def _rows(x: Tensor, kept: Tensor) -> Tensor:
+    return x.to_dense()[kept].to_sparse_csr() if is_sparse(x) else x[kept]

@@ -118,7 +118,7 @@ class Reproduction:
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""
         part, values = row.require_part(), list(row.sample.values.values())
-        if row.published is None or not row.published.verified or part.differs or not values:
+        if row.published is None or not row.published.verified or row.differs or not values:
             return 0
         room = max(0, part.seeds.most - row.tried)
         return min(room, reproduction.further_seeds(row.published, values, row.rule))
@@ -141,11 +141,12 @@ class Reproduction:
         return False
 
     def _per_seed_s(self, row: Row) -> float:
-        """Seconds of one run: the row's own, else those of the slowest row on the same column."""
+        """Seconds of one run: the row's own, else of the slowest row on the same column, else what the file says."""
         if row.tried:
             return row.sample.seconds / row.tried
         alike = [other for other in self.state.compared() if other.tried and other.column == row.column]
-        return max((other.sample.seconds / other.tried for other in alike), default=0.0)
+        said = 0.0 if self.ask.only else 60 * row.require_part().seed_min  # named, a row is begun whatever it takes
+        return max((other.sample.seconds / other.tried for other in alike), default=said)
 
     def _wanted(self, row: Row) -> bool:
         id_, pattern = row.require_line().id, self.ask.only

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
@@ -85,9 +85,12 @@ class Part(Frozen):
     kind: str = "grid"
     protocol: str  # how it is run, in the table's words
     differs: str = ""  # in what it is not the paper's experiment: then nothing is judged
+    unit: Literal["%", "fraction"] = "%"  # in which shares are printed
     published: dict[str, str] = {}  # subject (an operator) -> published row
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()
+    # Minutes that a seed takes, as far as is known before any was run: what no time budget holds is not begun.
+    seed_min: Annotated[float, Field(ge=0)] = 0.0
     instead_of: str = ""  # run only if that part cannot be run here
     lead: tuple[str, ...] = ()  # the back ends for most seeds, by preference: the first that is here and able
     vary: Vary | None = None

@@ -25,10 +25,10 @@ class NodeTask:
 
     graph: Graph
     x: Tensor  # [N, F] float32, sparse CSR or dense
-    y: Tensor  # [N] int64
-    classes: int
+    y: Tensor  # [N] int64 classes, or [N, C] float32 labels
     split: Split
     held_out: Tensor  # test nodes; read in exactly one function, `bench.jobs.fit`
+    graph_of: Tensor | None = None  # [N] which of many graphs a node lies in
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,12 @@ class DatasetInfo:
     licence: str
     citation: str
     nodes: int
-    edges: int  # directed, as stored, without added self-loops
+    edges: int  # directed, as stored, without added self-loops; 0: not known before it is loaded
     features: int
     classes: int
     splits: tuple[str, ...]  # what `protocol.split` may name; the first is "default"
     digest: str  # of the files' digests, or of the generator's parameters
+    graphs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,14 @@ class NodeData:
 
     graph: Graph
     x: Tensor  # [N, F] float32, sparse CSR or dense
-    y: Tensor  # [N] int64
+    y: Tensor  # [N] int64, a class each; or [N, C] float32, 1 for each label that a node has
+    graph_of: Tensor | None = None  # [N] which of many graphs, that share no edge, a node lies in; None: all in one
+    differs: str = ""  # in what it is not what its name stands for, where a user's files are taken unverified
+
+    @property
+    def classes(self) -> int:
+        """Classes that occur, or labels there are."""
+        return int(self.y.shape[1]) if self.y.dim() == 2 else len(torch.unique(self.y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +79,7 @@ class FileState:
     """Whether one file of a data set is here and intact."""
 
     name: str
-    state: str  # "verified", "absent", "altered"
+    state: str  # "verified", "unverified" (here, but its digest is not known), "absent", "altered"
     place: str
     note: str = ""
 
@@ -107,11 +115,6 @@ class Dataset(Protocol):
 
 class DataUnavailable(Exception):
     """No source has the data, or a file is not what it should be; the text says which and what to do."""
-
-
-def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> float:
-    """Share of `nodes` whose largest logit is their label, in [0, 1]."""
-    return int((logits[nodes].argmax(-1) == y[nodes]).sum()) / len(nodes)
 
 
 def row_normalised(x: Tensor) -> Tensor:

@@ -1,17 +1,19 @@
 """The training step, and fitting with early stopping on validation. The test nodes are not in reach here."""
 
+import itertools
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from bench import objective
 from bench.config import Training
 from bench.network import Network
-from bench.task import Split
+from bench.parts import Batches
 from implementations.contract import Trainer, TrainingProblem
 
 
@@ -21,21 +23,36 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a step needs besides the model, on the device."""
+    """A graph with its features and labels, on the device, and which of its nodes count."""
 
     x: Tensor
-    prepared: Any
+    prepared: Any  # the graph in the back end's own form
     y: Tensor
-    split: Split
+    nodes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What training sees besides the model."""
+
+    batches: Batches[Inputs]
+    validation: Inputs
+
+    def whole(self) -> Inputs | None:
+        """The one graph that is learned from, if it is also the one that is validated on."""
+        if len(self.batches) != 1:
+            return None
+        (only,) = self.batches
+        return only if only.prepared is self.validation.prepared else None
 
 
 @dataclass
 class Curves:
-    """One value per epoch; losses are mean cross-entropies, accuracy a fraction."""
+    """One value per epoch; losses and scores are those of `bench.objective`."""
 
-    train_loss: list[float] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)  # mean over the epoch's steps, before each update
     validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,88 +66,122 @@ class Fit:
     curves: Curves
 
 
-def trainer(network: Network, inputs: Inputs, training: Training) -> Trainer:
-    """Who trains the network: its back end, where that owns the whole step, or else autograd and torch's Adam."""
+def trainer(network: Network, material: Material, training: Training) -> Trainer:
+    """Who trains the network: its back end, where that owns the whole step, or else autograd and torch's Adam.
+
+    A whole step is that of a node classification on one graph (`TrainingProblem`).
+    """
+    whole = material.whole()
+    if whole is None or objective.has_many_labels(whole.y):
+        return Autograd(network, material, training)
     problem = TrainingProblem(
         layers=list(network.layers),
         configs=network.configs,
         feature_dropout=network.feature_dropout,
-        x=inputs.x,
-        prepared=inputs.prepared,
-        y=inputs.y,
-        nodes=inputs.split.train,
+        x=whole.x,
+        prepared=whole.prepared,
+        y=whole.y,
+        nodes=whole.nodes,
         lr=training.lr,
         weight_decay=training.weight_decay,
     )
-    return network.whole_step(problem) or Autograd(network, inputs, training)
+    return network.whole_step(problem) or Autograd(network, material, training)
 
 
 class Autograd:
     """Training through autograd; Adam with L2 on every parameter, as the GAT authors' code has it."""
 
-    def __init__(self, model: nn.Module, inputs: Inputs, training: Training) -> None:
-        self.model, self.inputs = model, inputs
+    def __init__(self, model: nn.Module, material: Material, training: Training) -> None:
+        self.model, self.validation = model, material.validation
+        self.batches = itertools.chain.from_iterable(itertools.repeat(material.batches))
         # Fused: one pass over each parameter, where the default makes a tensor of every intermediate.
         self.adam = torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay, fused=True)
 
     def step(self) -> Tensor:
-        """Forward, loss on the training nodes, backward, Adam. Returns the loss."""
+        """Forward, loss on the training nodes of the next batch, backward, Adam. Returns the loss."""
+        batch = next(self.batches)
         self.model.train()
         self.adam.zero_grad(set_to_none=True)
-        nodes = self.inputs.split.train
-        loss = F.cross_entropy(self.model(self.inputs.x, self.inputs.prepared)[nodes], self.inputs.y[nodes])
+        logits = self.model(batch.x, batch.prepared)[batch.nodes]
+        loss = objective.loss(logits, batch.y[batch.nodes])
         loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
         return loss.detach()
 
     def logits(self) -> Tensor:
-        """Forward in evaluation mode, without gradients: [N, classes]."""
-        self.model.eval()
-        with torch.no_grad():
-            output: Tensor = self.model(self.inputs.x, self.inputs.prepared)
-        return output
+        """Forward in evaluation mode on what validates, without gradients: [N, classes]."""
+        return evaluate(self.model, self.validation)
 
     def parts(self, steps: int) -> None:
         """See `Trainer`: a profiler sees them."""
 
 
+def evaluate(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Logits in evaluation mode, without gradients: [N, classes]."""
+    model.eval()
+    with torch.no_grad():
+        output: Tensor = model(inputs.x, inputs.prepared)
+    return output
+
+
 def fit(
     model: nn.Module,
     trainer: Trainer,
-    inputs: Inputs,
+    material: Material,
     training: Training,
-    on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
+    on_epoch: Callable[[int, float], None] = lambda epoch, score: None,
 ) -> Fit:
     """Train `model` with its `trainer` until the stopping rule says so, and keep what it says to keep.
 
     Raises:
-        Diverged: the loss became infinite or not a number.
+        Diverged: the loss became infinite or not a number, or the run is one that `training.discard` takes for such.
     """
     rule = StoppingRule(training)
     curves = Curves()
     kept = model.state_dict()
     for epoch in range(1, training.max_epochs + 1):
-        loss = float(trainer.step())
+        loss = statistics.fmean(float(trainer.step()) for _ in range(len(material.batches)))
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
-        validation_loss, accuracy = _validate(trainer, inputs)
+        validation_loss, score = _validate(trainer, material.validation)
         curves.train_loss.append(loss)
         curves.validation_loss.append(validation_loss)
-        curves.validation_accuracy.append(accuracy)
-        on_epoch(epoch, accuracy)
-        if rule.keeps(epoch, accuracy, validation_loss):
+        curves.validation_score.append(score)
+        on_epoch(epoch, score)
+        if rule.keeps(epoch, score, validation_loss):
             kept = {name: value.clone() for name, value in model.state_dict().items()}
+        _require_learning(training, epoch, min(curves.train_loss))
         if rule.patience_is_over(epoch):
             break
+    _require_end(training, epoch, min(curves.train_loss))
     best = rule.kept_epoch
-    return Fit(kept, epoch, best, curves.validation_accuracy[best - 1], curves)
+    return Fit(kept, epoch, best, curves.validation_score[best - 1], curves)
+
+
+def _require_learning(training: Training, epoch: int, lowest_loss: float) -> None:
+    """Halfway, whoever has not learned anything yet is given up."""
+    if training.discard and epoch > training.max_epochs // 2 and lowest_loss > training.discard.above_loss:
+        raise Diverged(
+            f"the training loss was never below {lowest_loss:.3g} in {epoch} epochs; "
+            f"training.discard asks for {training.discard.above_loss:g}"
+        )
+
+
+def _require_end(training: Training, epoch: int, lowest_loss: float) -> None:
+    if training.discard is None or epoch == training.max_epochs:
+        return
+    if lowest_loss > training.discard.above_loss or epoch < training.discard.before_epoch:
+        raise Diverged(
+            f"it stopped after {epoch} epochs with a lowest training loss of {lowest_loss:.3g}; "
+            f"training.discard asks for {training.discard.above_loss:g} and {training.discard.before_epoch} epochs"
+        )
 
 
 class StoppingRule:
     """Which weights to keep and when to stop; a tie counts as an improvement.
 
     both: patience restarts when accuracy or loss improves, weights are kept when both do (the GAT authors' code);
-    accuracy, loss: that quantity alone; never: the last epoch, whatever it brought.
+    accuracy, loss: that quantity alone; never: the last epoch, whatever it brought. Accuracy is whatever is scored.
     """
 
     def __init__(self, training: Training) -> None:
@@ -162,11 +213,7 @@ class StoppingRule:
         return epoch - self.improved_epoch >= self.patience_epochs
 
 
-def _validate(trainer: Trainer, inputs: Inputs) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy on the validation nodes."""
-    nodes = inputs.split.validation
-    output, y = trainer.logits()[nodes], inputs.y[nodes]
-    loss = F.cross_entropy(output, y)
-    hits = (output.argmax(-1) == y).sum()
-    loss_value, hit_count = torch.stack([loss, hits.to(loss.dtype)]).tolist()  # one read from the device
-    return loss_value, hit_count / len(nodes)
+def _validate(trainer: Trainer, validation: Inputs) -> tuple[float, float]:
+    """Loss and score on the validation nodes."""
+    output, y = trainer.logits()[validation.nodes], validation.y[validation.nodes]
+    return float(objective.loss(output, y)), objective.score(output, y)

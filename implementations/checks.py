@@ -225,6 +225,8 @@ def stays_finite_with_large_scores(layer: _Layer) -> None:
     candidates = _x(60)
     source, target, _ = layer.operator.terms(config, layer.params, candidates)
     score = layer.operator.score(config, layer.params, source + target).squeeze(-1)
+    if not score.any():
+        return  # a constant operator's: no input makes them large
     # Without biases, scores grow as x does.
     highest, lowest = (candidates[k] * LARGE_SCORE / score[k].abs() for k in (score.argmax(), score.argmin()))
     x = torch.stack([highest] * 3 + [lowest] * 3)

@@ -127,12 +127,15 @@ def weights(operator: Operator, config: LayerConfig, x: Tensor) -> dict[str, Ten
     """Seeded float64 weights under which projections of x, scores and biases are all of order 1.
 
     Start weights would make scores nearly equal and the attention's gradients vanish, and the comparison with them.
+    Scores much larger would leave each target one source, which one it is being a matter of rounding after few steps.
+    Attention vectors are known by their canonical names, which start with `a`.
     """
     generator = torch.Generator().manual_seed(0)
     row_norm = math.sqrt(float(x.square().sum(1).mean())) or 1.0
     drawn = {}
     for name, shape in operator.shapes(config).items():
         scale = 1 / row_norm if shape[-1] == config.in_channels and len(shape) > 1 else 1.0
+        scale = 1 / math.sqrt(config.out_channels) if name.startswith("a") else scale
         drawn[name] = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
     return drawn
 

@@ -65,11 +65,11 @@ class _Stepping:
     def whole_step(self, operator, problem):
         from bench.config import Training
         from bench.network import Network
-        from bench.task import Split
-        from bench.train import Autograd, Inputs
+        from bench.train import Autograd, Inputs, Material
 
         network = Network(problem.layers, problem.configs, problem.feature_dropout, dropout, lambda problem: None)
-        data = Inputs(problem.x, problem.prepared, problem.y, Split(problem.nodes, problem.nodes))
+        whole = Inputs(problem.x, problem.prepared, problem.y, problem.nodes)
+        data = Material([whole], whole)
         training = Training(lr=problem.lr * self.lr_factor, weight_decay=problem.weight_decay)
         return Autograd(network, data, training)
 

@@ -61,6 +61,23 @@ BROKEN = {
     ),
     "a split that the data set does not offer": ("[protocol]\nsplit = 'public'", ["blocks has no split 'public'"]),
     "a self-test of a back end that is not compared": ("[timing]\nself_test = 'dgl'", ["self_test", "dgl"]),
+    "whole graphs of a data set that is one": (
+        "[timing]\nrounds = 0\n[training]\nbatches = { by = 'whole graphs', graphs = 2 }",
+        ["training.batches: blocks is one graph", "random walks or neighbours"],
+    ),
+    "neighbours for another number of layers": (
+        "[timing]\nrounds = 0\n[training]\nbatches = { by = 'neighbours', targets = 5, fanout = [3] }",
+        ["training.batches.fanout: 1 numbers of neighbours for 2 layers"],
+    ),
+    "batches by something else": ("[training]\nbatches = { by = 'edges' }", ["training.batches", "random walks"]),
+    "batches with a key of another kind": (
+        "[training]\nbatches = { by = 'random walks', roots = 5, length = 2, steps = 3, graphs = 2 }",
+        ["training.batches.graphs: there is no key 'graphs'"],
+    ),
+    "batches that would be timed": (
+        "[training]\nbatches = { by = 'random walks', roots = 5, length = 2, steps = 3 }",
+        ["steps on batches are not timed", "timing.rounds = 0"],
+    ),
     "a rival that is not compared": ("[statistics]\nrivals = ['dgl']", ["statistics.rivals", "dgl"]),
     "fewer rounds of something that is not there": (
         "[timing.fewer_rounds]\ncora = 1",

@@ -9,10 +9,10 @@ from torch import nn
 
 from implementations import reference
 from implementations.contract import Graph, LayerConfig
-from implementations.operators import gat, gatv2, gatv2_labml
+from implementations.operators import const_gat, gat, gatv2, gatv2_labml
 from implementations.parity import weights
 
-OPERATORS = [gat, gatv2, gatv2_labml]
+OPERATORS = [const_gat, gat, gatv2, gatv2_labml]
 CONFIG = LayerConfig(in_channels=4, out_channels=3, heads=2)
 # Node 3 hears nothing, node 4 is alone; the edge from 0 to 1 is there twice, that from 2 to itself three times.
 GRAPH = Graph(5, torch.tensor([[0, 0, 1, 3, 2, 2, 2, 1, 0], [1, 1, 1, 1, 2, 2, 2, 0, 2]]))
@@ -44,6 +44,8 @@ def by_loop(operator, config, params, x):
     """Score of an edge (source, target, head) and what a source sends, from the equation in the operator's file."""
     zero = torch.zeros(config.heads, config.out_channels)
     slope = config.negative_slope
+    if operator is const_gat:
+        return lambda j, i, h: 1, projected(params["weight"], x, zero)
     if operator is gat:
         wh = projected(params["weight"], x, zero)
         of_source, of_target = params["a_source"].tolist(), params["a_target"].tolist()
@@ -198,6 +200,11 @@ def test_labmls_operator_is_gatv2_with_one_vector_when_weights_are_shared():
 WIDE = LayerConfig(in_channels=500, out_channels=60, heads=40, residual=True)
 # Name -> bound of the uniform law, None for zeros.
 LAWS = {
+    const_gat: {
+        "weight": math.sqrt(6 / (500 + 2400)),
+        "residual": math.sqrt(6 / (500 + 2400)),
+        "bias": None,
+    },
     gat: {
         "weight": math.sqrt(6 / (500 + 2400)),
         "a_source": math.sqrt(6 / 100),

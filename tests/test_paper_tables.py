@@ -65,6 +65,7 @@ class Told:
         self.values, self.barred = values, barred
         self.seeds: dict[Line, int] = {}
         self.asked: list[tuple[str, int]] = []
+        self.differs = ""
 
     def problems(self, part):
         return iter(())
@@ -86,7 +87,7 @@ class Told:
         if line.backend in self.barred and n:
             return Sample(barred="parity: off", missing="parity: off")
         values = self.values[line.subject, line.column]
-        return Sample(values=dict(enumerate(values[:n])), seconds=10.0 * n)
+        return Sample(values=dict(enumerate(values[:n])), seconds=10.0 * n, differs=self.differs if n else "")
 
 
 @pytest.fixture
@@ -155,6 +156,20 @@ def test_a_batch_that_the_budget_has_no_room_for_is_left_out_and_named(told, tmp
     assert "9 more seeds would take" in run.remarks()[0]
 
 
+def test_what_a_seed_is_known_to_take_keeps_a_long_row_from_being_begun_unasked(told, tmp_path):
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seed_min": 60}
+    kind = told({("gat", "a"): STEADY})
+    run = reproduction_of(told_table(part=[part]), tmp_path)
+    run.run()
+    assert kind.asked == []
+    assert "5 more seeds would take" in run.remarks()[0]
+    reproduction_of(told_table(part=[part]), tmp_path, seeds=2).run()
+    assert {seeds for _, seeds in kind.asked} == {2}
+    kind = told({("gat", "a"): STEADY})
+    reproduction_of(told_table(part=[part]), tmp_path, only="ours/gat/a/fast").run()
+    assert kind.asked == [("ours/gat/a/fast", 5)]
+
+
 def test_a_row_far_from_the_published_value_gets_no_more_seeds_than_one_near_it(told, tmp_path):
     seeds = []
     for shift in (0.0, 30.0):
@@ -194,6 +209,18 @@ def test_a_part_that_differs_says_how_and_is_never_judged(told, tmp_path):
     run = reproduction_of(told_table(part=[part]), tmp_path)
     run.run()
     assert {str(row.verdict) for row in run.state.compared()} == {"protocol differs (drawn splits)"}
+
+
+def test_other_data_than_the_published_are_never_judged_and_get_no_further_seeds(told, tmp_path):
+    kind = told({("gat", "a"): WILD, ("gatv2", "a"): STEADY})
+    kind.differs = "these files hold 3 graphs; PPI has 24"
+    ordering = {"part": "ours", "better": "gat", "worse": "gatv2"}
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT", "gatv2": "GAT"}}
+    run = reproduction_of(told_table(part=[part | {"seeds": {"beside": 5}}], ordering=[ordering]), tmp_path)
+    run.run()
+    assert {str(row.verdict) for row in run.state.compared()} == {f"protocol differs ({kind.differs})"}
+    assert {result.ours.verdict.word for result in run.state.orderings} == {"protocol differs"}
+    assert set(kind.seeds.values()) == {5}
 
 
 def test_the_time_budget_ends_it_and_says_what_it_cut(told, tmp_path):
@@ -309,11 +336,14 @@ def test_a_dry_run_names_rows_and_writes_nothing(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_list_says_what_is_run_and_what_is_not(capsys):
+def test_the_list_says_what_is_run_and_what_is_not(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.delenv("BENCH_DATA", raising=False)
     assert cli.main(["tables", "--list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in table_file.names())
-    assert "not run: PPI" in shown
+    assert "not run: there is no operator for dot-product attention" in shown
+    assert "`bench data ogbn_arxiv ogbn_mag --fetch` brings their data" in shown
 
 
 def test_an_ordering_is_shown_with_the_papers_p_and_ours(told, tmp_path):

@@ -1,14 +1,15 @@
 """Training stops and keeps weights by the declared rule."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from bench import train
-from bench.config import Training
-from bench.network import Network
-from bench.task import Split
-from bench.train import Autograd, Diverged, Fit, Inputs, StoppingRule
+from bench import objective, train
+from bench.config import Architecture, Discard, Training
+from bench.network import Between, Network
+from bench.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
 from implementations.contract import TrainingProblem
 from implementations.features import dropout
 
@@ -52,19 +53,20 @@ class Scaled(nn.Module):
         return x * self.scale
 
 
-def inputs(x: torch.Tensor) -> Inputs:
-    half = len(x) // 2
-    nodes = torch.arange(len(x))
-    return Inputs(x, None, torch.zeros(len(x), dtype=torch.int64), Split(nodes[:half], nodes[half:]))
+def inputs(x: torch.Tensor) -> Material:
+    """The first half trains and the second validates, both of one graph."""
+    train, validation = torch.arange(len(x)).chunk(2)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    return Material([Inputs(x, None, y, train)], Inputs(x, None, y, validation))
 
 
-def fit(model: nn.Module, data: Inputs, training: Training) -> Fit:
+def fit(model: nn.Module, data: Material, training: Training) -> Fit:
     return train.fit(model, Autograd(model, data, training), data, training)
 
 
 def test_fitting_lowers_the_loss_and_keeps_one_curve_value_per_epoch():
     fitted = fit(Scaled(), inputs(torch.tensor([[1.0, -1.0]] * 6)), Training(max_epochs=20, lr=0.1))
-    assert fitted.epochs == len(fitted.curves.train_loss) == len(fitted.curves.validation_accuracy) == 20
+    assert fitted.epochs == len(fitted.curves.train_loss) == len(fitted.curves.validation_score) == 20
     assert fitted.curves.train_loss[-1] < fitted.curves.train_loss[0]
     assert fitted.validation == 1.0
 
@@ -128,3 +130,103 @@ def test_without_one_the_network_trains_through_autograd():
     assert isinstance(
         train.trainer(Network([Scaled()], [], 0.5, dropout, lambda problem: None), data, Training()), Autograd
     )
+
+
+def labelled(x: torch.Tensor, *, whole: bool) -> Material:
+    """Two labels a node, each as the sign of its feature says; validated on the same graph or on another."""
+    nodes, prepared = torch.arange(len(x)), object()
+    batch = Inputs(x, prepared, (x > 0).float(), nodes)
+    return Material([batch], Inputs(x, prepared if whole else object(), (x > 0).float(), nodes))
+
+
+def test_many_labels_are_learned_one_by_one_and_scored_together():
+    x = torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    fitted = fit(Scaled(), labelled(x, whole=True), Training(max_epochs=30, lr=0.1, stop_on="never"))
+    assert fitted.curves.train_loss[0] == pytest.approx(math.log(1 + math.exp(-0.1)))  # each logit is 0.1 and right
+    assert fitted.curves.train_loss[-1] < 0.5 * fitted.curves.train_loss[0]
+    assert fitted.validation == 1.0
+
+
+def test_micro_f1_counts_over_all_nodes_and_labels():
+    logits = torch.tensor([[1.0, 1.0, -1.0], [-1.0, 1.0, -1.0]])
+    y = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # 2 right of 3 predicted, of 3 given
+    assert objective.score(logits, y) == pytest.approx(2 / 3)
+    assert objective.score(-torch.ones(2, 3), torch.zeros(2, 3)) == 0.0
+    assert objective.score(logits[:, :2], torch.tensor([0, 1])) == 1.0
+
+
+@pytest.mark.parametrize("material", [labelled(torch.ones(4, 2), whole=True), labelled(torch.ones(4, 2), whole=False)])
+def test_a_whole_step_is_not_asked_for_what_it_does_not_promise(material):
+    model = Network([Scaled()], [], 0.0, dropout, Counting)
+    assert isinstance(train.trainer(model, material, Training()), Autograd)
+
+
+def test_an_epoch_is_a_step_on_each_batch_and_its_loss_their_mean():
+    model, nodes = Scaled(), torch.arange(2)
+    batches = [Inputs(x, None, torch.zeros(2, dtype=torch.int64), nodes) for x in (torch.ones(2, 2), -torch.ones(2, 3))]
+    material = Material(batches, batches[0])
+    fitted = fit(model, material, Training(max_epochs=2, stop_on="never"))
+    assert fitted.epochs == 2
+    assert fitted.curves.train_loss[0] == pytest.approx((math.log(2) + math.log(3)) / 2)
+
+
+def deaf(epochs: int) -> Material:
+    """Features that cannot tell the classes apart: the loss stays at log 2."""
+    return inputs(torch.zeros(epochs, 2))
+
+
+def test_a_run_that_learned_nothing_by_half_time_counts_as_diverged():
+    asked = Training(max_epochs=10, stop_on="never", discard=Discard(above_loss=0.6))
+    with pytest.raises(Diverged, match=r"never below 0\.693 in 6 epochs"):
+        fit(Scaled(), deaf(4), asked)
+    assert fit(Scaled(), deaf(4), asked.model_copy(update={"discard": Discard(above_loss=0.7)})).epochs == 10
+
+
+def test_a_run_that_stopped_too_early_counts_as_diverged():
+    worse = inputs(torch.tensor([[1.0, -1.0]] * 3 + [[-1.0, 1.0]] * 3))
+    asked = Training(max_epochs=50, lr=0.1, stop_on="loss", patience_epochs=3)
+    assert fit(Scaled(), worse, asked).epochs == 4
+    with pytest.raises(Diverged, match="stopped after 4 epochs"):
+        fit(Scaled(), worse, asked.model_copy(update={"discard": Discard(above_loss=9, before_epoch=5)}))
+
+
+class Shifted(nn.Module):
+    """A layer that adds one."""
+
+    def forward(self, x: torch.Tensor, prepared: object) -> torch.Tensor:
+        return x + 1
+
+
+def deep(skip: str, *, layer_norm: bool = False) -> Network:
+    between = Between(Architecture(activation="relu", skip=skip, layer_norm=layer_norm), [3, 3])
+    return Network([Shifted(), Shifted(), Shifted()], [], 0.0, dropout, lambda problem: None, between)
+
+
+@pytest.mark.parametrize(
+    ("skip", "training", "expected"),
+    [
+        ("none", True, [2.0, 2.5, 5.0]),  # relu(h + 1) + 1, with h = relu(x + 1) = 0, 0.5, 3
+        ("identity", True, [2.0, 3.0, 8.0]),  # relu(h + 1) + h + 1
+        ("identity", False, [2.0, 3.0, 8.0]),
+        ("doubled", True, [3.0, 4.5, 12.0]),  # 2 relu(h + 1) + h + 1
+        ("doubled", False, [2.0, 3.0, 8.0]),
+    ],
+)
+def test_a_skip_connection_leads_over_the_layers_between_the_first_and_the_last(skip, training, expected):
+    x = torch.tensor([[-5.0, -0.5, 2.0]])
+    assert deep(skip).train(training)(x, None).tolist() == [expected]
+
+
+def test_layer_norm_comes_after_activation_and_skip():
+    x = torch.tensor([[-5.0, -0.5, 2.0]])
+    first = nn.functional.layer_norm(torch.relu(x + 1), [3])
+    second = nn.functional.layer_norm(torch.relu(first + 1) + first, [3])
+    torch.testing.assert_close(deep("identity", layer_norm=True)(x, None), second + 1)
+
+
+def test_the_first_layers_input_may_be_dropped_otherwise():
+    asked = Between(Architecture(input_dropout=0.0))
+    model = Network([Shifted(), Shifted()], [], 0.5, dropout, lambda problem: None, asked)
+    torch.manual_seed(0)
+    x = torch.ones(50, 2)
+    assert model.train()(x, None).unique().tolist() == [1.0, 5.0]  # the second layer's alone: 0 or 2 (1 + 1), and 1

@@ -38,7 +38,7 @@ _HEADERS = ["name", "data set", "nodes", "edges", "features", "classes", "splits
 
 def _line(row: DataRow) -> list[object]:
     return [
-        row.name, row.title, row.nodes, row.edges, row.features, row.classes, ", ".join(row.splits), row.state,
+        row.name, row.title, row.nodes, row.edges or "", row.features, row.classes, ", ".join(row.splits), row.state,
         _short(row.place),
     ]  # fmt: skip
 

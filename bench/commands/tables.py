@@ -14,6 +14,7 @@ from bench.kind import Means
 from bench.mlflow_store import TrackingUnavailable
 from bench.paper_rows import PaperTable
 from bench.plan import duration
+from bench.plugins import DATASETS
 from bench.progress import Display, PlainDisplay, display
 from bench.reproduce import Ask, Reproduction
 from bench.reproduction import Word
@@ -131,6 +132,15 @@ def _listing() -> str:
     rows = []
     for name in table_file.names():
         table = table_file.of(name)
-        runs = f"{len(table.part)} experiments" if table.part else f"not run: {table.not_run}"
+        runs = _experiments(table) if table.part else f"not run: {table.not_run}"
         rows.append([name, table.title, f"{len(table.registry(name))} values", runs])
     return tabulate(rows, ["name", "title", "published", "runs"], tablefmt="plain")
+
+
+def _experiments(table: table_file.TableFile) -> str:
+    """How many there are, and the command that brings what they lack."""
+    count = f"{len(table.part)} experiment{'' if len(table.part) == 1 else 's'}"
+    loading = [part for part in table.part if part.kind != "parameters"]  # counting those needs no files
+    named = dict.fromkeys(name for part in loading for name in part.experiment.get("datasets", ()))
+    lacking = [name for name in named if any(file.state == "absent" for file in DATASETS.get(name).files())]
+    return f"{count}; `bench data {' '.join(lacking)} --fetch` brings their data" if lacking else count

@@ -1,9 +1,11 @@
 """Files from the site where a data set was published."""
 
 import http.client
+import io
 import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.datasets._files import Report
 from bench.task import DataUnavailable
@@ -27,6 +29,34 @@ class Upstream:
         for name in names:
             report(f"{name} from {self.address}")
             yield name, _download(f"{self.address}/{name}")
+
+
+@dataclass(frozen=True)
+class UpstreamArchive:
+    """Members of one zip file, whatever folder all of them lie in."""
+
+    address: str
+    inside: Mapping[str, str] = field(default_factory=dict)  # file name -> end of its path, where it takes more
+
+    @property
+    def name(self) -> str:
+        """The address."""
+        return self.address
+
+    def contents(self, names: Sequence[str], report: Report) -> Iterator[tuple[str, bytes]]:
+        """See `bench.datasets._files.Source`."""
+        report(self.address)
+        try:
+            archive = zipfile.ZipFile(io.BytesIO(_download(self.address)))
+        except zipfile.BadZipFile as problem:
+            raise DataUnavailable(f"not a zip file: {problem}") from None
+        with archive:
+            for name in names:
+                end = f"/{self.inside.get(name, name)}"
+                path = next((path for path in archive.namelist() if f"/{path}".endswith(end)), None)
+                if path is None:
+                    raise DataUnavailable(f"there is no {end[1:]} in the archive")
+                yield name, archive.read(path)
 
 
 def _download(address: str) -> bytes:

@@ -2,7 +2,8 @@
 
 A file is looked for in the folder that the user names (`BENCH_DATA`), then in the cache (`BENCH_CACHE`, else
 `gat-bench` in the user's cache folder); what is in neither is asked of the sources in order. Nothing is parsed, and
-nothing gets its final name in the cache, before its SHA-256 is the pinned one. `BENCH_DATA` is only ever read; an
+nothing gets its final name in the cache, before its SHA-256 is the pinned one; where none is known, the file is taken
+unverified, and its own SHA-256 stands for it in records. `BENCH_DATA` is only ever read; an
 altered file there is refused, never replaced by the cached one. An altered file in the cache is refused as well,
 and never deleted: `FileStore.fetch` renames it to `<name>.rejected`, says so, and brings it anew.
 """
@@ -12,6 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -54,7 +56,7 @@ class FileStore:
     """Some files that belong together, usually those of one data set."""
 
     name: str  # of their folder in the cache, and of the data set
-    pinned: Mapping[str, str]  # file name -> SHA-256
+    pinned: Mapping[str, str | None]  # file name -> SHA-256; None: nobody has published it
     sources: tuple[Source, ...]
     folders: tuple[str, ...] = ()  # folders of BENCH_DATA that may hold the files; it may hold them itself, too
 
@@ -65,8 +67,8 @@ class FileStore:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and pinned digests, as `sha256sum` lists them."""
-        return sha256("".join(f"{self.pinned[name]}  {name}\n" for name in sorted(self.pinned)).encode())
+        """SHA-256 over names and pinned digests, as `sha256sum` lists them; what is not pinned has its file's own."""
+        return sha256("".join(f"{self._digest(name)}  {name}\n" for name in sorted(self.pinned)).encode())
 
     @property
     def folder(self) -> Path:
@@ -83,7 +85,7 @@ class FileStore:
         Raises:
             DataUnavailable: no source has a file, a file in `BENCH_DATA` is altered, or the cache cannot be written.
         """
-        if all(state.state == "verified" for state in self.states()):
+        if all(state.state in ("verified", "unverified") for state in self.states()):
             return
         with self._writing():
             for state in self.states():  # anew: another process may have brought or mended them
@@ -132,11 +134,19 @@ class FileStore:
         path = self._find(name)
         if path is None:
             return FileState(name, "absent", str(self.folder / name))
+        if self.pinned[name] is None:
+            return FileState(name, "unverified", str(path))
         try:
             wrong = _mismatch(_content(path), self.pinned[name])
         except DataUnavailable as problem:
             wrong = str(problem)
         return FileState(name, "altered" if wrong else "verified", str(path), wrong)
+
+    def _digest(self, name: str) -> str | None:
+        pinned, path = self.pinned[name], self._find(name)
+        if pinned is not None or path is None:
+            return pinned
+        return _own_digest(path, path.stat().st_mtime_ns)
 
     def _verified(self, name: str) -> bytes:
         path = self._find(name)
@@ -215,7 +225,14 @@ def named_folder() -> Path | None:
     return folder
 
 
-def _mismatch(content: bytes, expected: str) -> str:
+@cache
+def _own_digest(path: Path, modified_ns: int) -> str:
+    return sha256(_content(path))
+
+
+def _mismatch(content: bytes, expected: str | None) -> str:
+    if expected is None:
+        return ""
     found = sha256(content)
     if found == expected:
         return ""

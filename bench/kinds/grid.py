@@ -1,4 +1,6 @@
-"""Node classification by the grid of `bench run`: subjects are operators, columns data sets, values accuracies in %.
+"""Node classification by the grid of `bench run`: subjects are operators, columns data sets, values test accuracies.
+
+Of nodes with many labels the values are micro-F1. Either is in the part's unit.
 
 `experiment` holds what an experiment file would say (`operators`, `datasets`, `protocol`, `training`, ...); nothing is
 timed. With `vary` there is one experiment for each value of a setting, all on one data set; the values are the columns.
@@ -7,6 +9,7 @@ timed. With `vary` there is one experiment for each value of a setting, all on o
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +19,7 @@ from bench.config import Experiment, Setting
 from bench.errors import UserError
 from bench.kind import Line, Means, Sample
 from bench.outcomes import NotDone
-from bench.plugins import BACKENDS
+from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
 from bench.report import aspects
 from bench.report.cells import Cell, gather
@@ -25,6 +28,7 @@ from bench.table_file import Part
 from bench.work import FitJob
 
 FIXED = {"devices": ("cpu",), "timing": {"rounds": 0}, "seeds": (0,)}
+UNITS = {"%": 100.0, "fraction": 1.0}
 FINAL_SEEDS = range(1000)
 """Seeds of final runs; those of tuning lie above."""
 
@@ -74,8 +78,11 @@ class _Grid:
 
     def samples(self, part: Part, records: Sequence[Record]) -> Mapping[Line, Sample]:
         """See `bench.kind.Kind`."""
+        lacking = cache(_lacking)  # files are looked at once for all rows, and only where nothing is recorded
         return {
-            found.line(part, cell.key.operator, cell.key.dataset, cell.key.backend): _sample(cell)
+            found.line(part, cell.key.operator, cell.key.dataset, cell.key.backend): (
+                _sample(cell, UNITS[part.unit]) if cell.records else Sample(missing=lacking(cell.key.dataset))
+            )
             for found in _slices(part)
             for cell in gather(found.experiment.model_copy(update={"seeds": tuple(FINAL_SEEDS)}), records)
         }
@@ -127,19 +134,26 @@ def _asked(part: Part, found: _Slice, lines: set[Line], seeds: int) -> Iterator[
                 yield experiment.model_copy(update=grid | {"seeds": tuple(range(seeds))})
 
 
-def _sample(cell: Cell) -> Sample:
+def _lacking(dataset: str) -> str:
+    """What to do for a data set that is not here yet, or nothing."""
+    lacking = [file.name for file in DATASETS.get(dataset).files() if file.state in ("absent", "altered")]
+    return f"{lacking[0]}: not here; `bench data {dataset} --fetch` brings it" if lacking else ""
+
+
+def _sample(cell: Cell, unit: float) -> Sample:
     withheld, study = cell.withheld(), cell.study.outcome if cell.study else None
     failed = [cell.fit_failures[seed] for seed in sorted(cell.fit_failures)]
     reasons = [found for found in (withheld, study, *failed) if isinstance(found, NotDone)]
     work = [record for record in cell.records if isinstance(record.job, FitJob)] + ([cell.study] if cell.study else [])
     return Sample(
-        values={seed: 100 * accuracy for seed, accuracy in sorted(cell.accuracies.items())},
+        values={seed: unit * accuracy for seed, accuracy in sorted(cell.accuracies.items())},
         failures=Counter(outcome.status for outcome in failed),
         retried=cell.retried,
         seconds=sum(record.seconds for record in work),
         barred=_said(withheld) if withheld else "",
         missing=_said(reasons[0]) if reasons and not cell.fits else "",
         note=_tuning(cell),
+        differs=next((fit.differs for fit in cell.fits.values() if fit.differs), ""),
     )
 
 

@@ -63,7 +63,7 @@ def _sample(line: Line, architecture: Architecture) -> Sample:
     for config in configs:
         if reason := backend.unsupported(operator, config, torch.device("cpu")):
             return Sample(barred=reason, missing=reason)
-    built = network.build(backend, operator, configs, architecture.feature_dropout, seed=0)
+    built = network.build(backend, operator, configs, architecture, seed=0)
     return Sample(values={0: network.count_parameters(built)})
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Literal, get_args
 
+import torch
 from pydantic import Field, ValidationError
+from torch import Tensor
 
 from bench import experiment_file
 from bench.config import Frozen
@@ -17,15 +19,22 @@ from bench.records import Record
 from bench.table_file import Part
 from bench.task import DataUnavailable, NodeData, Nodes
 
-Count = Literal["nodes", "edges", "features", "classes", "training nodes", "validation nodes", "test nodes"]
+Count = Literal[
+    "nodes", "edges", "features", "classes", "training nodes", "validation nodes", "test nodes",
+    "graphs", "training graphs", "validation graphs", "test graphs",
+]  # fmt: skip
 COUNTS: Mapping[Count, Callable[[NodeData, Nodes], int]] = {
     "nodes": lambda data, nodes: data.graph.num_nodes,
     "edges": lambda data, nodes: data.graph.num_edges // 2,  # undirected, without repetitions and self-loops
     "features": lambda data, nodes: data.x.shape[1],
-    "classes": lambda data, nodes: len(set(data.y.tolist())),
+    "classes": lambda data, nodes: data.classes,
     "training nodes": lambda data, nodes: len(nodes.train),
     "validation nodes": lambda data, nodes: len(nodes.validation),
     "test nodes": lambda data, nodes: len(nodes.test),
+    "graphs": lambda data, nodes: _graphs(data, torch.arange(data.graph.num_nodes)),
+    "training graphs": lambda data, nodes: _graphs(data, nodes.train),
+    "validation graphs": lambda data, nodes: _graphs(data, nodes.validation),
+    "test graphs": lambda data, nodes: _graphs(data, nodes.test),
 }
 assert set(COUNTS) == set(get_args(Count))
 
@@ -56,10 +65,7 @@ class _Statistics:
     def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
         """Bring the data, where they can be had."""
         for name in dict.fromkeys(line.subject for line in lines):
-            try:
-                DATASETS.get(name).fetch(means.display.say)
-            except DataUnavailable as reason:
-                means.display.say(f"{name}: {reason}")
+            _bring(name, means.display.say)
         _loaded.cache_clear()
         return 0
 
@@ -68,13 +74,27 @@ class _Statistics:
         return {line: _sample(line) for line in self.lines(part)}
 
 
+@cache
+def _bring(name: str, say: Callable[[str], None]) -> None:
+    """Once for all columns that count the same data."""
+    try:
+        DATASETS.get(name).fetch(say)
+    except DataUnavailable as reason:
+        say(str(reason))
+
+
 def _sample(line: Line) -> Sample:
     """Read only what is here: listing a table must not download."""
     dataset = DATASETS.get(line.subject)
-    if lacking := [file.name for file in dataset.files() if file.state != "verified"]:
+    if lacking := [file.name for file in dataset.files() if file.state in ("absent", "altered")]:
         reason = f"{', '.join(lacking[:1])}: not here; `bench data {line.subject} --fetch` brings it"
         return Sample(barred=reason, missing=reason)
-    return Sample(values={0: COUNTS[line.column](*_loaded(line.subject))})  # type: ignore[index]
+    data, nodes = _loaded(line.subject)
+    return Sample(values={0: COUNTS[line.column](data, nodes)}, differs=data.differs)  # type: ignore[index]
+
+
+def _graphs(data: NodeData, nodes: Tensor) -> int:
+    return 1 if data.graph_of is None else len(torch.unique(data.graph_of[nodes]))
 
 
 @cache

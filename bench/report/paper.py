@@ -148,11 +148,12 @@ def ours(row: Row) -> str:
         return ""
     if row.rule.exact:
         return f"{values[0]:,.0f}"
-    spread = std(values)
+    spread, digits = std(values), _decimals(row)
     if spread is None:
-        return f"{mean(values):.2f}"
+        return f"{mean(values):.{digits}f}"
     half = half_width(values, row.rule.confidence)
-    return f"{mean(values):.2f} ± {spread:.2f} [{mean(values) - half:.2f}, {mean(values) + half:.2f}]"
+    ends = f"[{mean(values) - half:.{digits}f}, {mean(values) + half:.{digits}f}]"
+    return f"{mean(values):.{digits}f} ± {spread:.{digits}f} {ends}"
 
 
 def printed(published: Published | None) -> str:
@@ -214,7 +215,13 @@ def _predicted(row: Row) -> str:
     if found is None or row.rule.exact:
         return ""
     mark = "*" if found.whose_std == "ours" else ""
-    return f"[{found.interval.low:.2f}, {found.interval.high:.2f}]{mark}"
+    digits = _decimals(row)
+    return f"[{found.interval.low:.{digits}f}, {found.interval.high:.{digits}f}]{mark}"
+
+
+def _decimals(row: Row) -> int:
+    """As many digits of a share, whether it is written in % or as a fraction."""
+    return 4 if row.part and row.part.unit == "fraction" else 2
 
 
 def _orderings(found: PaperTable) -> Grid:

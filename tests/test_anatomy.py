@@ -5,7 +5,7 @@ import torch
 from test_throughput import results, timed
 from test_train import Counting, Scaled, inputs
 
-from bench import parts
+from bench import anatomy
 from bench.config import Timing, Training
 from bench.outcomes import TrackTiming
 from bench.records import Record
@@ -18,14 +18,14 @@ CPU = torch.device("cpu")
 
 
 def test_a_trainer_that_knows_its_parts_is_taken_at_its_word_longest_first():
-    assert list(parts.of_step(Counting(None), 3, CPU).items()) == [("waiting", 0.002), ("counting", 0.001)]
+    assert list(anatomy.of_step(Counting(None), 3, CPU).items()) == [("waiting", 0.002), ("counting", 0.001)]
 
 
 def test_of_any_other_trainer_the_operations_of_torch_are_watched():
     model = Scaled()
     trainer = Autograd(model, inputs(torch.ones(64, 2)), Training())
     before = float(model.scale.detach())
-    found = parts.of_step(trainer, 3, CPU)
+    found = anatomy.of_step(trainer, 3, CPU)
     assert float(model.scale.detach()) != before
     assert {"mul", "_fused_adam_"} <= set(found)
     assert all(seconds > 0 for seconds in found.values())

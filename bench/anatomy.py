@@ -1,0 +1,31 @@
+"""Where a training step's time goes, part by part, under the names that its back end or torch gives the parts."""
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from implementations.contract import Trainer
+
+
+def of_step(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
+    """Mean seconds of each part over so many further steps, the longest first.
+
+    Of a trainer that does not say, the operations of torch that its steps call, each without those that it calls in
+    turn; on an accelerator, their time there.
+    """
+    said = trainer.parts(steps)
+    found = _profiled(trainer, steps, device) if said is None else dict(said)
+    return dict(sorted(found.items(), key=lambda part: -part[1]))
+
+
+def _profiled(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
+    activities = [ProfilerActivity.CPU]
+    if on_cuda := device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities) as profiler:
+        for _ in range(steps):
+            trainer.step()
+    times_us = {
+        event.key.removeprefix("aten::"): event.self_device_time_total if on_cuda else event.self_cpu_time_total
+        for event in profiler.key_averages()
+    }
+    return {name: 1e-6 * time_us / steps for name, time_us in times_us.items() if time_us}

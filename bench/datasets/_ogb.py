@@ -1,0 +1,202 @@
+"""Node classification in the layout of the Open Graph Benchmark (Hu et al. 2020): gzipped CSV without headers.
+
+    raw/edge.csv.gz             source, target
+    raw/node-feat.csv.gz        a row of numbers for each node
+    raw/node-label.csv.gz       its class
+    raw/num-node-list.csv.gz    number of nodes of each graph: of one
+    raw/num-edge-list.csv.gz    number of edges
+    split/<name>/{train,valid,test}.csv.gz    node numbers
+
+A graph with several types of nodes has these files once for each type of edge or node, in folders named after it, and
+raw/num-node-dict.csv.gz with a header of types. One type of node, and the edges within it, are read. Edges are taken
+both ways, without self-loops and repetitions, as `torch_geometric.transforms.ToUndirected` and the layers have them.
+
+OGB has not published digests of these files. So they are taken as they are, and recognised by what they hold.
+"""
+
+import gzip
+import io
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bench.datasets import _splits, _tensors
+from bench.datasets._download import UpstreamArchive
+from bench.datasets._files import FileStore, Report
+from bench.task import DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
+
+UPSTREAM = "https://snap.stanford.edu/ogb/data/nodeproppred"
+
+PARTS = ("train", "valid", "test")
+COMMON = (
+    "edge.csv.gz", "node-feat.csv.gz", "node-label.csv.gz", "num-edge-list.csv.gz",
+    *(f"{part}.csv.gz" for part in PARTS),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a data set's files lie, and what they hold if they are what its name stands for."""
+
+    archive: str  # name of the upstream archive, without .zip
+    split: str  # name of the only split
+    edges: int  # lines of edge.csv.gz
+    node_type: str = ""  # of several; empty where there is one
+    edge_type: str = ""
+    all_nodes: Mapping[str, int] = field(default_factory=dict)  # number of nodes of each type, where there are several
+
+    @property
+    def sizes(self) -> str:
+        """The file that holds the number of nodes."""
+        return "num-node-dict.csv.gz" if self.node_type else "num-node-list.csv.gz"
+
+    def folders(self) -> dict[str, str]:
+        """Each file's folder."""
+        typed = bool(self.node_type)
+        of_edges = f"raw/relations/{self.edge_type}" if typed else "raw"
+        of_split = f"split/{self.split}/{self.node_type}" if typed else f"split/{self.split}"
+        return {
+            self.sizes: "raw",
+            "edge.csv.gz": of_edges,
+            "num-edge-list.csv.gz": of_edges,
+            "node-feat.csv.gz": f"raw/node-feat/{self.node_type}" if typed else "raw",
+            "node-label.csv.gz": f"raw/node-label/{self.node_type}" if typed else "raw",
+            **{f"{part}.csv.gz": of_split for part in PARTS},
+        }
+
+    def store(self, name: str) -> FileStore:
+        """The files, in the user's folder as OGB or the archive lays them out."""
+        folders, place = self.folders(), name.replace("-", "_")
+        roots = (place, f"{place}/{self.archive}", self.archive)
+        return FileStore(
+            name=name,
+            pinned=dict.fromkeys((*COMMON, self.sizes)),
+            sources=(
+                UpstreamArchive(
+                    f"{UPSTREAM}/{self.archive}.zip",
+                    {file: f"{folder}/{file}" for file, folder in folders.items()},
+                ),
+            ),
+            folders=tuple(f"{root}/{folder}" for root in roots for folder in dict.fromkeys(folders.values())),
+        )
+
+
+@dataclass(frozen=True)
+class Ogb:
+    """One data set; see the head of the file."""
+
+    stated: DatasetInfo
+    layout: Layout
+    store: FileStore
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the data set is, with the digest of the files that are here."""
+        return replace(self.stated, digest=self.store.digest)
+
+    def files(self) -> list[FileState]:
+        """See `bench.task.Dataset`."""
+        return self.store.states()
+
+    def fetch(self, report: Report) -> None:
+        """See `bench.task.Dataset`."""
+        self.store.fetch(report)
+
+    def load(self) -> NodeData:
+        """See `bench.task.Dataset`."""
+        return parse(self.store.read(), self.stated, self.layout)
+
+    def nodes(self, data: NodeData, split: str, seed: int) -> Nodes:
+        """The split that comes with the files; the seed has no effect."""
+        _splits.chosen(self.stated, split)
+        contents = self.store.read([f"{part}.csv.gz" for part in PARTS])
+        parts = [_column(contents, f"{part}.csv.gz") for part in PARTS]
+        together = np.concatenate(parts)
+        if len(np.unique(together)) < len(together) or together.min() < 0 or together.max() >= data.graph.num_nodes:
+            raise DataUnavailable(f"{self.stated.name}: the split repeats a node, or names one that does not exist")
+        return Nodes(*(torch.from_numpy(np.sort(part)) for part in parts))
+
+
+def parse(contents: Mapping[str, bytes], stated: DatasetInfo, layout: Layout) -> NodeData:
+    """Graph, features and classes from the files by name.
+
+    Raises:
+        DataUnavailable: a file is not what the head of this file says.
+    """
+    sizes = _sizes(contents, layout)
+    N = sizes[layout.node_type]
+    edges, x, y = _table(contents, "edge.csv.gz", np.int64), _features(contents), _column(contents, "node-label.csv.gz")
+    listed = int(_column(contents, "num-edge-list.csv.gz").sum())
+    if edges.shape != (listed, 2) or len(x) != N or len(y) != N:
+        raise DataUnavailable(
+            f"edge.csv.gz {edges.shape}, node-feat.csv.gz {x.shape}, node-label.csv.gz {y.shape}: not {listed:,} edges "
+            f"and a row of each for {N:,} nodes"
+        )
+    if edges.min(initial=0) < 0 or edges.max(initial=-1) >= N or y.min() < 0:
+        raise DataUnavailable(
+            f"edge.csv.gz, node-label.csv.gz: an edge leads beyond the {N:,} nodes, or a class is < 0"
+        )
+    sources, targets = edges.T
+    return NodeData(
+        graph=_tensors.graph(N, np.append(sources, targets), np.append(targets, sources)),
+        x=torch.from_numpy(x),
+        y=torch.from_numpy(y),
+        differs=_differs(stated, layout, sizes, len(edges), x.shape[1]),
+    )
+
+
+def _differs(stated: DatasetInfo, layout: Layout, sizes: Mapping[str, int], edges: int, features: int) -> str:
+    found = _counted(sizes, edges, features)
+    expected = _counted(layout.all_nodes or {"": stated.nodes}, layout.edges, stated.features)
+    return "" if found == expected else f"these files hold {found}; {stated.title} has {expected}"
+
+
+def _counted(sizes: Mapping[str, int], edges: int, features: int) -> str:
+    """ "169,343 nodes, 1,166,243 edges and 128 features"."""
+    nodes = ", ".join(f"{sizes[kind]:,} {f'nodes of type {kind}' if kind else 'nodes'}" for kind in sorted(sizes))
+    return f"{nodes}, {edges:,} edges and {features} features"
+
+
+def _sizes(contents: Mapping[str, bytes], layout: Layout) -> dict[str, int]:
+    """Number of nodes by type, of the one graph there must be."""
+    table = _table(contents, layout.sizes, np.int64, header=bool(layout.node_type))
+    names = _header(contents, layout.sizes) if layout.node_type else [""]
+    if table.shape != (1, len(names)) or layout.node_type not in names:
+        wanted = f"nodes of type {layout.node_type}" if layout.node_type else "one number"
+        raise DataUnavailable(f"{layout.sizes}: not one graph with {wanted}")
+    return dict(zip(names, map(int, table[0]), strict=True))
+
+
+def _features(contents: Mapping[str, bytes]) -> npt.NDArray[np.float32]:
+    return _table(contents, "node-feat.csv.gz", np.float32)
+
+
+def _column(contents: Mapping[str, bytes], name: str) -> npt.NDArray[np.int64]:
+    table = _table(contents, name, np.int64)
+    if table.shape[1] != 1:
+        raise DataUnavailable(f"{name}: {table.shape[1]} columns instead of one")
+    return np.ascontiguousarray(table[:, 0])
+
+
+def _header(contents: Mapping[str, bytes], name: str) -> list[str]:
+    return gzip.decompress(contents[name]).decode().splitlines()[0].split(",")
+
+
+def _table(contents: Mapping[str, bytes], name: str, dtype: Any, *, header: bool = False) -> npt.NDArray[Any]:
+    """[rows, columns]; pandas, since NumPy needs minutes for a million rows of text."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns whose type is not the same in all blocks
+            frame = pd.read_csv(io.BytesIO(contents[name]), compression="gzip", header=0 if header else None)
+        values: npt.NDArray[Any] = np.array(frame.to_numpy(), dtype=dtype, order="C")
+    except (ValueError, OSError, EOFError, zlib.error) as problem:  # pandas' own errors are ValueErrors
+        raise DataUnavailable(f"{name}: not a gzipped table of numbers: {problem}") from None
+    return values

@@ -1,0 +1,27 @@
+"""ogbn-arxiv (Hu et al. 2020): computer science papers of arXiv and their citations; word vectors, 40 subjects.
+
+Split by time: learn from papers until 2017, validate on those of 2018, test on later ones.
+"""
+
+from bench.datasets._ogb import UPSTREAM, Layout, Ogb
+from bench.task import DatasetInfo
+
+_layout = Layout(archive="arxiv", split="time", edges=1_166_243)
+
+DATASET = Ogb(
+    DatasetInfo(
+        name="ogbn_arxiv",
+        title="ogbn-arxiv",
+        source=f"{UPSTREAM}/arxiv.zip",
+        licence="ODC-BY",
+        citation="Hu et al. 2020",
+        nodes=169_343,
+        edges=0,
+        features=128,
+        classes=40,
+        splits=("time",),
+        digest="",
+    ),
+    _layout,
+    _layout.store("ogbn_arxiv"),
+)

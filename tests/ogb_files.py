@@ -1,0 +1,69 @@
+"""Small graphs in OGB's directory layout: what they hold is not ogbn-arxiv's and not ogbn-mag's."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+NODES, FEATURES, CLASSES, LINES = 90, 8, 5, 260
+
+
+def write_arxiv(folder: Path, seed: int = 0) -> None:
+    """ogbn_arxiv/, as OGB unpacks it."""
+    root = folder / "ogbn_arxiv"
+    edges, feats, classes = _papers(np.random.default_rng(seed))
+    _graph(root / "raw", root / "raw", root / "raw", root / "split" / "time", edges, feats, classes)
+    _table(root / "raw" / "num-node-list.csv.gz", [[NODES]])
+    _table(root / "mapping" / "labelidx2arxivcategeory.csv.gz", [[0, "arxiv cs na"]])  # there, and read by nobody
+
+
+def write_mag(folder: Path, seed: int = 0) -> None:
+    """ogbn_mag/, with authors whose files must not be taken for those of papers."""
+    root = folder / "ogbn_mag"
+    edges, feats, classes = _papers(np.random.default_rng(seed))
+    _graph(
+        root / "raw" / "relations" / "paper___cites___paper",
+        root / "raw" / "node-feat" / "paper",
+        root / "raw" / "node-label" / "paper",
+        root / "split" / "time" / "paper",
+        edges,
+        feats,
+        classes,
+    )
+    _table(root / "raw" / "relations" / "author___writes___paper" / "edge.csv.gz", [[0, 1]])
+    _table(root / "raw" / "num-node-dict.csv.gz", [["author", "paper"], [7, NODES]])
+
+
+def _papers(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Papers mostly cite their own subject; some cite each other, and some a paper twice."""
+    classes = generator.integers(0, CLASSES, NODES)
+    edges = []
+    while len(edges) < LINES:
+        one, other = generator.integers(0, NODES, 2)
+        if classes[one] == classes[other] or generator.random() < 0.1:
+            edges.append((one, other))
+    centres = generator.standard_normal((CLASSES, FEATURES))
+    return np.array(edges), centres[classes] + generator.standard_normal((NODES, FEATURES)), classes
+
+
+def _graph(
+    of_edges: Path,
+    of_feats: Path,
+    of_classes: Path,
+    of_split: Path,
+    edges: np.ndarray,
+    feats: np.ndarray,
+    classes: np.ndarray,
+) -> None:
+    _table(of_edges / "edge.csv.gz", edges)
+    _table(of_edges / "num-edge-list.csv.gz", [[len(edges)]])
+    _table(of_feats / "node-feat.csv.gz", np.round(feats, 6))
+    _table(of_classes / "node-label.csv.gz", classes[:, None])
+    for part, nodes in {"train": range(50), "valid": range(50, 70), "test": range(70, NODES)}.items():
+        _table(of_split / f"{part}.csv.gz", [[node] for node in nodes])
+
+
+def _table(path: Path, rows: Iterable[object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, header=False, index=False, compression="gzip")
