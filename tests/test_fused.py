@@ -1,6 +1,8 @@
 """The compiled kernels: gradients, graphs of any shape, threads, instruction sets, the whole step with dropout on."""
 
+import _ctypes
 import gc
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -276,6 +278,19 @@ def test_without_compiled_kernels_the_back_end_says_what_to_do(tmp_path, monkeyp
     reason = fused.BACKEND.unsupported(gat, LayerConfig(3, 4, 2), CPU)
     assert reason is not None
     assert "were not compiled" in reason
+    assert "make setup" in reason
+
+
+def test_kernels_that_were_compiled_from_other_sources_are_named(tmp_path, monkeypatch):
+    shutil.copy(_ctypes.__file__, tmp_path / "_kernels.so")  # a library that has none of the functions
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    library.kernels.cache_clear()
+    try:
+        reason = library.missing()
+    finally:
+        library.kernels.cache_clear()
+    assert reason is not None
+    assert "cannot be loaded" in reason
     assert "make setup" in reason
 
 

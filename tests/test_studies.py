@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import experiment_file, records, studies
-from bench.commands import report
+from bench import cli, experiment_file, records, studies
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kinds.study import KIND
@@ -193,10 +192,8 @@ def test_gat_is_called_static_and_gatv2_dynamic(attended):
 
 
 def test_tables_are_printed_from_the_records(attended, capsys):
-    import argparse
-
     _, folder = attended
-    report.execute(argparse.Namespace(experiment="small", results=folder.path.parent, into=None))
+    assert cli.main(["report", "small", "--results", str(folder.path.parent)]) == cli.DONE
     assert "dynamic" in capsys.readouterr().out
 
 

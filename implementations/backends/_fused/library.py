@@ -112,7 +112,7 @@ def missing() -> str | None:
         )
     try:
         kernels()
-    except OSError as problem:
+    except (OSError, AttributeError) as problem:  # the latter: compiled from another version's sources
         return f"the compiled kernels cannot be loaded ({problem}); remove .venv/ready and run make setup"
     return None
 
@@ -123,6 +123,7 @@ def kernels() -> ctypes.CDLL:
 
     Raises:
         OSError: it is not there or does not fit this machine.
+        AttributeError: it was compiled from other sources, and lacks a function.
     """
     library = ctypes.CDLL(str(_file()))
     for name, arguments in _SIGNATURES.items():
