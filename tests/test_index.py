@@ -37,6 +37,8 @@ def test_the_page_opens_with_the_verdicts_of_every_experiment(html):
         r"Training step on gat · cora_linqs · cpu \(same input, 1 thread\): \w+ is [\d.]+\s× faster", opening
     )
     assert "gatv2-tables13-17" in opening
+    assert "fused_step is" in opening
+    assert "fused_step_pruned" not in opening  # another amount of work
 
 
 def test_an_unreadable_folder_is_named_and_the_others_are_shown(html):

@@ -7,7 +7,7 @@ the fastest back end's verdicts are told: the rest stand in the tables.
 from collections.abc import Iterator, Sequence
 
 from bench.config import thread_name
-from bench.report import wording
+from bench.report import throughput, wording
 from bench.report.results import Results
 from bench.report.wording import TRACKS
 from bench.summary import median
@@ -50,12 +50,16 @@ def _operators(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
 
 
 def _fastest(results: Results) -> Iterator[str]:
-    """For each track at the first thread count: the fastest back end's training step against each other's."""
+    """For each track at the first thread count: the fastest back end's training step against each other's.
+
+    Who does another amount of work stands in the tables, with a note, and is not told of beside the others.
+    """
     threads = results.experiment.timing.threads[0]
     verdicts = [
         verdict
         for verdict in results.comparisons.time
         if verdict.timed.phase == "train" and verdict.timed.threads == threads
+        if not any(map(throughput.other_work, (verdict.pair.first, verdict.pair.second)))
     ]
     for where in dict.fromkeys(verdict.pair.where for verdict in verdicts):
         for track in results.experiment.timing.tracks:
