@@ -5,6 +5,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from implementations.contract import Trainer
 
+SHORT = 1e-3
+"""Parts of less than this share of all are told as one; of torch's operations those are most."""
+
 
 def of_step(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:
     """Mean seconds of each part over so many further steps, the longest first.
@@ -14,7 +17,11 @@ def of_step(trainer: Trainer, steps: int, device: torch.device) -> dict[str, flo
     """
     said = trainer.parts(steps)
     found = _profiled(trainer, steps, device) if said is None else dict(said)
-    return dict(sorted(found.items(), key=lambda part: -part[1]))
+    shortest_s = SHORT * sum(found.values())
+    kept = {name: seconds for name, seconds in found.items() if seconds >= shortest_s}
+    if short_s := sum(seconds for seconds in found.values() if seconds < shortest_s):
+        kept["short ones"] = short_s
+    return dict(sorted(kept.items(), key=lambda part: -part[1]))
 
 
 def _profiled(trainer: Trainer, steps: int, device: torch.device) -> dict[str, float]:

@@ -21,6 +21,13 @@ def test_a_trainer_that_knows_its_parts_is_taken_at_its_word_longest_first():
     assert list(anatomy.of_step(Counting(None), 3, CPU).items()) == [("waiting", 0.002), ("counting", 0.001)]
 
 
+def test_parts_that_hardly_count_are_told_as_one_and_nothing_is_lost():
+    told = {"long": 1.0, "tiny": 2e-4, "tinier": 1e-4}
+    trainer = Counting(None)
+    trainer.parts = lambda steps: told
+    assert anatomy.of_step(trainer, 3, CPU) == pytest.approx({"long": 1.0, "short ones": 3e-4})
+
+
 def test_of_any_other_trainer_the_operations_of_torch_are_watched():
     model = Scaled()
     trainer = Autograd(model, inputs(torch.ones(64, 2)), Training())

@@ -28,12 +28,13 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print findings; exit 1 if something keeps every back end from running."""
     facts = environment.describe(PACKAGES)
     problems = [*_machine(arguments.results), *_backends(), *_devices()]
+    able = _able()
     if arguments.json:
-        say_json({"environment": facts, "problems": problems, "able": _able()})
-        return DONE if _able() else FAILED
+        say_json({"environment": facts, "problems": problems, "able": able})
+        return DONE if able else FAILED
     say(tabulate([[name.removeprefix("version/"), value] for name, value in facts.items()], tablefmt="plain"))
     say("\n" + "\n".join(problems or ["nothing is missing"]))
-    return FAILED if not _able() else DONE
+    return DONE if able else FAILED
 
 
 def _machine(results: Path) -> list[str]:

@@ -19,7 +19,7 @@ import io
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ import torch
 
 from bench.datasets import _splits, _tensors
 from bench.datasets._download import UpstreamArchive
-from bench.datasets._files import FileStore, Report
-from bench.task import DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
+from bench.datasets._files import FileStore
+from bench.datasets._unpinned import Unpinned
+from bench.task import DatasetInfo, DataUnavailable, NodeData, Nodes
 
 UPSTREAM = "https://snap.stanford.edu/ogb/data/nodeproppred"
 
@@ -88,25 +89,10 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Ogb:
+class Ogb(Unpinned):
     """One data set; see the head of the file."""
 
-    stated: DatasetInfo
     layout: Layout
-    store: FileStore
-
-    @property
-    def info(self) -> DatasetInfo:
-        """What the data set is, with the digest of the files that are here."""
-        return replace(self.stated, digest=self.store.digest)
-
-    def files(self) -> list[FileState]:
-        """See `bench.task.Dataset`."""
-        return self.store.states()
-
-    def fetch(self, report: Report) -> None:
-        """See `bench.task.Dataset`."""
-        self.store.fetch(report)
 
     def load(self) -> NodeData:
         """See `bench.task.Dataset`."""

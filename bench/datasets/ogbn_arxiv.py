@@ -22,6 +22,6 @@ DATASET = Ogb(
         splits=("time",),
         digest="",
     ),
-    _layout,
     _layout.store("ogbn_arxiv"),
+    _layout,
 )

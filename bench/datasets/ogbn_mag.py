@@ -32,6 +32,6 @@ DATASET = Ogb(
         splits=("time",),
         digest="",
     ),
-    _layout,
     _layout.store("ogbn_mag"),
+    _layout,
 )

@@ -17,7 +17,7 @@ graphs in the same layout can be run, but what comes out says that it is not PPI
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,9 @@ import torch
 
 from bench.datasets import _splits, _tensors
 from bench.datasets._download import UpstreamArchive
-from bench.datasets._files import FileStore, Report
-from bench.task import DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
+from bench.datasets._files import FileStore
+from bench.datasets._unpinned import Unpinned
+from bench.task import DatasetInfo, DataUnavailable, NodeData, Nodes
 
 # torch_geometric.datasets.PPI.url; a test compares the two.
 UPSTREAM = "https://data.dgl.ai/dataset/ppi.zip"
@@ -56,24 +57,8 @@ class _Graphs:
 
 
 @dataclass(frozen=True)
-class Ppi:
+class Ppi(Unpinned):
     """The data set; see the head of the file."""
-
-    stated: DatasetInfo
-    store: FileStore
-
-    @property
-    def info(self) -> DatasetInfo:
-        """What PPI is, with the digest of the files that are here."""
-        return replace(self.stated, digest=self.store.digest)
-
-    def files(self) -> list[FileState]:
-        """See `bench.task.Dataset`."""
-        return self.store.states()
-
-    def fetch(self, report: Report) -> None:
-        """See `bench.task.Dataset`."""
-        self.store.fetch(report)
 
     def load(self) -> NodeData:
         """See `bench.task.Dataset`."""
