@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.jobs import Place
 from bench.pool import Worker
+from bench.rig import Place
 from bench.work import Job, SpeedJob
 from bench.worker import Done
 

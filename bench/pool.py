@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import psutil
 
-from bench.jobs import Place
 from bench.outcomes import NotDone
+from bench.rig import Place
 from bench.work import Job
 from bench.worker import Done
 

@@ -12,11 +12,11 @@ from bench.config import Experiment
 from bench.crew import Crew, Finished
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
-from bench.jobs import GIB
 from bench.outcomes import NotDone
 from bench.plugins import DATASETS, DEVICES
 from bench.progress import Display, news, title
 from bench.records import Record
+from bench.rig import GIB
 from bench.task import DataUnavailable
 from bench.work import CellKey, FitJob, Job, SpeedJob, TuneJob
 from bench.worker import Done

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from bench import environment, jobs
+from bench import environment, jobs, rig
 from bench.outcomes import Outcome
 from bench.plugins import BACKENDS, DEVICES
 from bench.work import Job
@@ -40,11 +40,11 @@ def main() -> None:
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     while True:
         request = json.loads(requests.get())
-        done = _serve(JOB.validate_python(request["job"]), jobs.Place(**request["place"]), answers)
+        done = _serve(JOB.validate_python(request["job"]), rig.Place(**request["place"]), answers)
         _answer(answers, {"done": done.model_dump(mode="json")})
 
 
-def _serve(job: Job, place: jobs.Place, answers: Any) -> Done:
+def _serve(job: Job, place: rig.Place, answers: Any) -> Done:
     started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     last_s = 0.0
 

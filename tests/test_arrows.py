@@ -66,6 +66,7 @@ ALLOWED = {
 # What decides a number must not know how it is stored, shown or scheduled.
 MEASURING = (
     "bench.jobs",
+    "bench.rig",
     "bench.train",
     "bench.lookup",
     "bench.attention_study",

@@ -14,11 +14,12 @@ from bench import cli, experiment_file, table_file
 from bench.commands.report import excerpt, insert
 from bench.errors import UserError
 from bench.folder import ResultsFolder
-from bench.jobs import Place, run_job
+from bench.jobs import run_job
 from bench.outcomes import Checked
 from bench.paper_rows import PaperTable
 from bench.plan import parity_jobs
 from bench.plugins import DATASETS, EXPERIMENT_KINDS, OPERATORS
+from bench.rig import Place
 from implementations.contract import Graph, LayerConfig
 from implementations.parity import compare
 

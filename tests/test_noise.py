@@ -38,8 +38,9 @@ def test_no_noise_is_the_same_graph_and_the_same_share_the_same_noise(graph):
 
 
 def test_training_meets_the_noise_and_parity_does_not(small, cpu):
-    from bench.jobs import Place, run_job
+    from bench.jobs import run_job
     from bench.plan import cells, fit_jobs, parity_jobs
+    from bench.rig import Place
 
     noisy = small.model_copy(update={"protocol": small.protocol.model_copy(update={"edge_noise": 0.5})})
     assert parity_jobs(noisy) == parity_jobs(small)

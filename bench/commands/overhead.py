@@ -16,10 +16,10 @@ from bench.basis import basis
 from bench.cli import DONE, say
 from bench.config import Architecture, Protocol, Training
 from bench.errors import UserError
-from bench.jobs import Place
 from bench.outcomes import Fitted
 from bench.plugins import DATASETS, DEVICES
 from bench.pool import Worker, environment
+from bench.rig import Place
 from bench.summary import log_ratio_of_medians
 from bench.task import row_normalised
 from bench.work import FitJob

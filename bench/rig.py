@@ -1,0 +1,178 @@
+"""What a job works with: its plug-ins, resolved, on a device that was entered; its data, loaded once for many jobs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+
+from bench import network, objective, parts, seeds
+from bench.config import Architecture, Protocol, Training
+from bench.device import Device
+from bench.noise import with_noise
+from bench.parts import Batches, Part
+from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
+from bench.task import NodeData, NodeTask, Split, row_normalised
+from bench.train import Inputs, Material
+from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
+from implementations.contract import Backend, LayerConfig, Operator
+from implementations.features import is_sparse
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs and what it may use."""
+
+    slot: str  # "cpu:0"
+    storage_url: str = ""  # of Optuna studies
+    memory_bytes: int | None = None  # predicted to need more, it is not run; trying to take more, it fails
+
+
+class Unsupported(Exception):
+    """The combination cannot run; the text is for the table."""
+
+
+class TooLarge(Exception):
+    """The prediction does not fit in memory; nothing was allocated."""
+
+
+def enter(job: Job, place: Place) -> torch.device:
+    """Take the device, with the job's threads and its limit of memory.
+
+    Raises:
+        Unsupported: it is not there.
+    """
+    device = DEVICES.get(job.device)
+    if reason := device.unavailable():
+        raise Unsupported(reason)
+    entered = device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+    if place.memory_bytes is not None:
+        device.limit_memory(place.memory_bytes)
+    return entered
+
+
+GraphJob = ParityJob | SpeedJob | TuneJob | FitJob | AttentionJob
+
+
+@dataclass(frozen=True, eq=False)
+class Rig:
+    """A job's plug-ins, resolved, and the device taken."""
+
+    backend: Backend
+    operator: Operator
+    device: Device
+    torch_device: torch.device
+    data: NodeData
+    classes: int
+    memory_bytes: int | None  # at most, beside what is free
+
+    @classmethod
+    def of(cls, job: GraphJob, place: Place) -> "Rig":
+        """Everything that the job names.
+
+        Raises:
+            Unsupported: the combination cannot run.
+            TooLarge: it would not fit in memory.
+            DataUnavailable: no source has the data.
+        """
+        device, torch_device = DEVICES.get(job.device), enter(job, place)
+        backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
+        data = _load(job.dataset, job.protocol)
+        stated = DATASETS.get(job.dataset).info.classes  # not all need occur
+        classes = data.classes if objective.has_many_labels(data.y) else max(stated, int(data.y.max()) + 1)
+        rig = cls(backend, operator, device, torch_device, data, classes, place.memory_bytes)
+        training = None if isinstance(job, ParityJob) else job.training
+        rig.require(rig.configs(job.architecture), *parts.largest(data.graph, data.graph_of, training))
+        return rig
+
+    def configs(self, architecture: Architecture) -> list[LayerConfig]:
+        """Of the layers, first to last, on this data."""
+        return network.layer_configs(architecture, self.data.x.shape[1], self.classes)
+
+    def require(self, configs: list[LayerConfig], nodes: int, edges: int) -> None:
+        """Refuse what cannot run on a graph of this size, or cannot fit, before anything is allocated."""
+        needed = 0
+        for config in configs:
+            if reason := self.backend.unsupported(self.operator, config, self.torch_device):
+                raise Unsupported(reason)
+            needed += self.backend.memory_bytes(self.operator, config, nodes, edges)
+        free = min(self.device.free_memory_bytes(), self.memory_bytes or 2**62)
+        if needed > free:
+            raise TooLarge(
+                f"{self.backend.name} needs about {needed / GIB:.1f} GiB for {nodes:,} nodes and {edges:,} edges "
+                f"(predicted, not tried); {free / GIB:.1f} GiB are free"
+            )
+
+    def features_of(self, track: str) -> str:
+        """The form of x that a track gives the layers: "dense" or "sparse"."""
+        if not is_sparse(self.data.x):
+            return "dense"
+        return self.backend.shipped_features if track == "as_shipped" else "sparse"
+
+    def inputs(self, part: Part, features: str) -> Inputs:
+        """A part of a task on the device, with the graph in the back end's own form."""
+        dense = features == "dense" or not self.backend.sparse_features
+        return Inputs(
+            x=(part.x.to_dense() if dense else part.x).to(self.torch_device),
+            prepared=self.backend.prepare(part.graph.to(self.torch_device), self.torch_device),
+            y=part.y.to(self.torch_device),
+            nodes=part.nodes.to(self.torch_device),
+        )
+
+    def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
+        """What training sees of a task: one graph once, or batches beside the graphs that validate."""
+        validation = self.inputs(parts.around(task, task.split.validation), features)
+        if task.graph_of is None and not training.batches:
+            return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
+        batches = parts.batches(task, training, seeds.generator(seed, "batches"))
+        return Material(_OnDevice(self, batches, features), validation)
+
+    def model(self, architecture: Architecture, protocol: Protocol, seed: int) -> network.Network:
+        """A network with the start weights of `seed`, on the device."""
+        configs = self.configs(architecture)
+        torch.manual_seed(seeds.derive(seed, "native init"))
+        start = seed if protocol.init == "canonical" else None
+        model = network.build(self.backend, self.operator, configs, architecture, start)
+        return model.to(self.torch_device, getattr(torch, protocol.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class _OnDevice:
+    """Batches that come to the device one at a time."""
+
+    rig: Rig
+    batches: Batches[Part]
+    features: str
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Inputs]:
+        return (self.rig.inputs(part, self.features) for part in self.batches)
+
+
+# A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.
+@lru_cache(maxsize=4)
+def _load(dataset: str, protocol: Protocol) -> NodeData:
+    data = DATASETS.get(dataset).load()
+    x = row_normalised(data.x) if protocol.row_normalise else data.x
+    return replace(data, graph=with_noise(data.graph, protocol.edge_noise).with_self_loops(), x=x)
+
+
+@lru_cache(maxsize=32)
+def task_of(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
+    """The data under a protocol, with the split of a seed."""
+    plugin = DATASETS.get(dataset)
+    data = _load(dataset, protocol)
+    split = plugin.info.splits[0] if protocol.split == "default" else protocol.split
+    nodes = plugin.nodes(data, split, seed)
+    return NodeTask(
+        graph=data.graph,
+        x=data.x.to(getattr(torch, protocol.dtype)),
+        y=data.y,
+        split=Split(nodes.train, nodes.validation),
+        held_out=nodes.test,
+        graph_of=data.graph_of,
+    )
