@@ -27,6 +27,14 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "results"))
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store: its tables take seconds to create, so that is done once."""
+    from tracking_tools import new_store  # imports MLflow, which most tests do without
+
+    return new_store(tmp_path_factory.mktemp("store"))
+
+
 @pytest.fixture
 def cpu() -> Iterator[Device]:
     """The CPU as a device; whatever a test pins or fixes is undone."""
@@ -51,3 +59,19 @@ def small() -> Experiment:
             "timing": {"rounds": 0, "samples": 2, "min_sample_s": 0.001, "max_phase_s": 0.2},
         }
     )
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch):
+    """Parts of kind `told` bring these values."""
+    from told_tools import Told
+
+    from bench.plugins import EXPERIMENT_KINDS
+
+    def tell(values, barred=()):
+        kind = Told(values, barred)
+        monkeypatch.setitem(EXPERIMENT_KINDS.__dict__, "_built_in", ("grid", "told"))
+        monkeypatch.setattr(type(EXPERIMENT_KINDS), "get", lambda self, name: kind)
+        return kind
+
+    return tell

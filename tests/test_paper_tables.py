@@ -1,4 +1,4 @@
-"""A paper's table from its file to its views: what is run, when it stops, and what the rows then say."""
+"""A paper's table from its file to its views, through the real grid."""
 
 import csv
 import io
@@ -7,15 +7,13 @@ import re
 from dataclasses import replace
 
 import pytest
+from told_tools import STEADY, reproduction_of, told_table
 
 from bench import cli, table_file
-from bench.folder import ResultsFolder
-from bench.kind import Line, Means, Sample
+from bench.kind import Sample
 from bench.paper_rows import PaperTable
 from bench.plugins import EXPERIMENT_KINDS
-from bench.progress import PlainDisplay
 from bench.report import paper
-from bench.reproduce import Ask, Reproduction
 
 TABLE = """
 title = "A small table"
@@ -51,206 +49,6 @@ experiment.operators = ["gat", "gatv2"]
 experiment.datasets = ["blocks"]
 experiment.training = { max_epochs = 5 }
 """
-
-
-class Silent(PlainDisplay):
-    def say(self, text: str) -> None:
-        pass
-
-
-class Told:
-    """A kind of experiment whose values are told beforehand; `KIND` of no file."""
-
-    def __init__(self, values, barred=()):
-        self.values, self.barred = values, barred
-        self.seeds: dict[Line, int] = {}
-        self.asked: list[tuple[str, int]] = []
-        self.differs = ""
-
-    def problems(self, part):
-        return iter(())
-
-    def lines(self, part):
-        return [Line(part.name, s, c, b) for s, c in self.values for b in ("fast", "slow")]
-
-    def run(self, part, lines, seeds, means):
-        for line in lines:
-            self.seeds[line] = max(seeds, self.seeds.get(line, 0))
-            self.asked.append((line.id, seeds))
-        return 0
-
-    def samples(self, part, records):
-        return {line: self._sample(line) for line in self.lines(part)}
-
-    def _sample(self, line):
-        n = self.seeds.get(line, 0)
-        if line.backend in self.barred and n:
-            return Sample(barred="parity: off", missing="parity: off")
-        values = self.values[line.subject, line.column]
-        return Sample(values=dict(enumerate(values[:n])), seconds=10.0 * n, differs=self.differs if n else "")
-
-
-@pytest.fixture
-def told(monkeypatch):
-    """Parts of kind `told` bring these values."""
-
-    def tell(values, barred=()):
-        kind = Told(values, barred)
-        monkeypatch.setitem(EXPERIMENT_KINDS.__dict__, "_built_in", ("grid", "told"))
-        monkeypatch.setattr(type(EXPERIMENT_KINDS), "get", lambda self, name: kind)
-        return kind
-
-    return tell
-
-
-def told_table(**changes) -> table_file.TableFile:
-    content = {
-        "title": "t", "paper": "p", "number": "1", "metric": "accuracy, %", "runs": 10, "protocol": "p",
-        "confidence": "paper", "rule": {"least": 3},
-        "published": [{"row": "GAT", "values": {"a": "80.0 ± 1.0", "b": "80.0 ± 1.0"}}],
-        "part": [{"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"},
-                  "seeds": {"least": 3, "most": 12, "beside": 2}}],
-    }  # fmt: skip
-    return table_file.TableFile.model_validate(content | changes)
-
-
-def reproduction_of(table, tmp_path, **options) -> Reproduction:
-    means = Means(ResultsFolder(tmp_path / "t"), Silent())
-    clock = options.pop("clock", lambda: 0.0)
-    return Reproduction("t", table, means, Ask(**options), clock)
-
-
-STEADY = [80.0, 80.2, 79.8] * 4
-WILD = [76.0, 84.0, 80.0] * 4
-
-
-def test_seeds_go_to_the_uncertain_row_until_its_interval_is_narrow_or_the_file_ends_it(told, tmp_path):
-    kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})
-    run = reproduction_of(told_table(), tmp_path)
-    assert run.run() == 0
-    assert kind.seeds[Line("ours", "gat", "a", "fast")] == 3
-    assert kind.seeds[Line("ours", "gat", "b", "fast")] == 12
-    assert kind.seeds[Line("ours", "gat", "b", "slow")] == 2
-    words = {row.line.id: str(row.verdict) for row in run.state.compared()}
-    assert words["ours/gat/a/fast"] == "reproduced"
-    assert words["ours/gat/b/fast"].startswith("undecided (")
-
-
-def test_leading_back_ends_come_before_the_others_and_subjects_of_a_column_together(told, tmp_path):
-    kind = told({("gat", "a"): STEADY, ("gatv2", "a"): STEADY, ("gat", "b"): STEADY})
-    reproduction_of(told_table(), tmp_path).run()
-    assert [(id_.split("/")[1:], seeds) for id_, seeds in kind.asked[:5]] == [
-        (["gat", "a", "fast"], 3),
-        (["gatv2", "a", "fast"], 3),
-        (["gat", "b", "fast"], 3),
-        (["gat", "a", "slow"], 2),
-        (["gatv2", "a", "slow"], 2),
-    ]
-
-
-def test_a_batch_that_the_budget_has_no_room_for_is_left_out_and_named(told, tmp_path):
-    kind = told({("gat", "a"): WILD})
-    run = reproduction_of(told_table(), tmp_path, minutes=0.5)  # 10 s a seed: 3 at first, 9 more do not fit
-    run.run()
-    assert kind.seeds[Line("ours", "gat", "a", "fast")] == 3
-    assert "9 more seeds would take" in run.remarks()[0]
-
-
-def test_what_a_seed_is_known_to_take_keeps_a_long_row_from_being_begun_unasked(told, tmp_path):
-    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seed_min": 60}
-    kind = told({("gat", "a"): STEADY})
-    run = reproduction_of(told_table(part=[part]), tmp_path)
-    run.run()
-    assert kind.asked == []
-    assert "5 more seeds would take" in run.remarks()[0]
-    reproduction_of(told_table(part=[part]), tmp_path, seeds=2).run()
-    assert {seeds for _, seeds in kind.asked} == {2}
-    kind = told({("gat", "a"): STEADY})
-    reproduction_of(told_table(part=[part]), tmp_path, only="ours/gat/a/fast").run()
-    assert kind.asked == [("ours/gat/a/fast", 5)]
-
-
-def test_a_row_far_from_the_published_value_gets_no_more_seeds_than_one_near_it(told, tmp_path):
-    seeds = []
-    for shift in (0.0, 30.0):
-        kind = told({("gat", "a"): [value + shift for value in WILD[:6] + STEADY]})
-        reproduction_of(told_table(), tmp_path).run()
-        seeds.append(kind.seeds[Line("ours", "gat", "a", "fast")])
-    assert seeds[0] == seeds[1] > 3
-
-
-def test_where_the_first_back_end_is_barred_the_next_one_leads(told, tmp_path):
-    kind = told({("gat", "a"): STEADY}, barred=("fast",))
-    run = reproduction_of(told_table(), tmp_path)
-    run.run()
-    assert kind.seeds[Line("ours", "gat", "a", "slow")] == 3
-    fast, slow = run.state.compared()
-    assert str(fast.verdict) == "not run (parity: off)"
-    assert (slow.leads, slow.verdict.word) == (True, "reproduced")
-
-
-def test_a_substitute_is_run_only_where_the_real_thing_cannot(told, tmp_path):
-    real = {"name": "real", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}}
-    substitute = real | {"name": "other", "instead_of": "real", "differs": "drawn splits"}
-    table = told_table(part=[real, substitute])
-    told({("gat", "a"): STEADY})
-    ran = reproduction_of(table, tmp_path)
-    ran.run()
-    assert {row.line.part for row in ran.state.shown() if row.line} == {"real"}
-    told({("gat", "a"): STEADY}, barred=("fast", "slow"))
-    barred = reproduction_of(table, tmp_path)
-    barred.run()
-    assert {row.line.part for row in barred.state.shown() if row.line} == {"real", "other"}
-
-
-def test_a_part_that_differs_says_how_and_is_never_judged(told, tmp_path):
-    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "differs": "drawn splits"}
-    told({("gat", "a"): STEADY})
-    run = reproduction_of(told_table(part=[part]), tmp_path)
-    run.run()
-    assert {str(row.verdict) for row in run.state.compared()} == {"protocol differs (drawn splits)"}
-
-
-def test_other_data_than_the_published_are_never_judged_and_get_no_further_seeds(told, tmp_path):
-    kind = told({("gat", "a"): WILD, ("gatv2", "a"): STEADY})
-    kind.differs = "these files hold 3 graphs; PPI has 24"
-    ordering = {"part": "ours", "better": "gat", "worse": "gatv2"}
-    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT", "gatv2": "GAT"}}
-    run = reproduction_of(told_table(part=[part | {"seeds": {"beside": 5}}], ordering=[ordering]), tmp_path)
-    run.run()
-    assert {str(row.verdict) for row in run.state.compared()} == {f"protocol differs ({kind.differs})"}
-    assert {result.ours.verdict.word for result in run.state.orderings} == {"protocol differs"}
-    assert set(kind.seeds.values()) == {5}
-
-
-def test_the_time_budget_ends_it_and_says_what_it_cut(told, tmp_path):
-    kind = told({("gat", "a"): WILD})
-    times = iter([0.0] + [10_000.0] * 100)
-    run = reproduction_of(told_table(), tmp_path, clock=lambda: next(times))
-    run.run()
-    assert kind.asked == []
-    assert run.remarks()[0] == "ours/gat/a/fast: 3 more seeds; of the time budget of 20 min, nothing is left"
-
-
-@pytest.mark.parametrize(("ask", "expected"), [({"seeds": 5}, 5), ({"full": True}, 10)])
-def test_a_given_number_of_seeds_is_run_for_every_row(told, tmp_path, ask, expected):
-    kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})
-    reproduction_of(told_table(), tmp_path, **ask).run()
-    assert set(kind.seeds.values()) == {expected}
-
-
-def test_what_is_counted_is_counted_once(told, tmp_path):
-    kind = told({("gat", "a"): [80.0] * 12})
-    run = reproduction_of(told_table(rule={"exact": True}), tmp_path)
-    run.run()
-    assert set(kind.seeds.values()) == {1}
-    assert run.remarks() == []
-
-
-def test_one_row_can_be_run_alone(told, tmp_path):
-    kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})
-    reproduction_of(told_table(), tmp_path, only="ours/gat/a/slow").run()
-    assert {line.id for line in kind.seeds} == {"ours/gat/a/slow"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,143 @@
+"""Writing to MLflow again: what is there stays, what changed is brought, and whose run it is decides who may."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import record_builders as build
+from tracking_tools import (
+    DGL,
+    GRID,
+    NAME,
+    PYG,
+    ROWS,
+    Row,
+    by_name,
+    client,
+    content,
+    dead_owner,
+    jobs,
+    owned_run,
+    runs,
+    some_records,
+    sync,
+    with_store,
+)
+
+from bench.mlflow_views import jobs_name
+from bench.owner import Owner
+from bench.tracking import Tracking
+
+
+@pytest.fixture
+def results(tmp_path: Path, empty_store: Path) -> Path:
+    return with_store(tmp_path / "results", empty_store)
+
+
+def test_a_second_sync_adds_nothing(results):
+    for _ in range(2):
+        sync(results, some_records())
+    assert len(runs(results)) == 2
+    assert len(jobs(results)) == 10
+
+
+def test_a_deleted_store_is_rebuilt_equal(tmp_path, empty_store):
+    live, rebuilt = with_store(tmp_path / "live", empty_store), with_store(tmp_path / "rebuilt", empty_store)
+    records = some_records()
+    tracking = sync(live, [], live=True)
+    for done in range(1, len(records) + 1):
+        rows = [Row(PYG, {"accuracy_test_pct_mean": 80.0 + done, "seeds": done}), Row(DGL)]
+        tracking.sync(NAME, GRID, records[:done], rows, live=done < len(records))
+    sync(rebuilt, records, rows)
+    assert content(live) == content(rebuilt)
+
+
+def test_a_further_seed_updates_its_cell(results):
+    tracking = sync(results, build.fits(PYG, (0.81,)), live=True)
+    before = by_name(runs(results))[str(PYG)].info.run_id
+    better = [Row(PYG, {"accuracy_test_pct_mean": 70.0, "accuracy_test_pct_std": 1.0}), ROWS[1]]
+    tracking.sync(NAME, GRID, build.fits(PYG, (0.81, 0.59)), better, live=True)
+    cell = by_name(runs(results))[str(PYG)]
+    assert cell.info.run_id == before
+    assert cell.data.metrics == {"accuracy_test_pct_mean": 70.0, "accuracy_test_pct_std": 1.0}
+
+
+def test_a_number_that_no_longer_holds_disappears(results):
+    sync(results, some_records())
+    sync(results, some_records(), [Row(PYG, status="parity"), ROWS[1]])
+    assert len(runs(results)) == 2
+    assert by_name(runs(results))[str(PYG)].data.metrics == {}
+
+
+def test_a_job_done_again_replaces_its_former_run(results):
+    job = build.fit_job(PYG, 0)
+    failed = build.not_done(job, "error", "killed", day=1)
+    again = build.record(job, build.fit(PYG, 0, 0.8).outcome, day=2)
+    sync(results, [failed])
+    sync(results, [failed, again])
+    [run] = jobs(results)
+    assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "done")
+
+
+# Owners
+
+
+def test_cells_run_until_they_are_finished(results):
+    tracking = sync(results, some_records(), [ROWS[0], Row(DGL, status="error")], live=True)
+    assert {run.info.status for run in runs(results)} == {"RUNNING"}
+    assert "RUNNING" not in {run.info.status for run in jobs(results)}
+    tracking.finish(NAME)
+    assert {name: run.info.status for name, run in by_name(runs(results)).items()} == {
+        str(PYG): "FINISHED",
+        str(DGL): "FAILED",
+    }
+
+
+def test_an_interrupted_run_leaves_killed_cells_that_the_next_takes_over(results):
+    sync(results, some_records(), live=True).finish(NAME, interrupted=True)
+    assert {run.info.status for run in runs(results)} == {"KILLED"}
+    before = {run.info.run_id for run in runs(results)}
+    sync(results, some_records())
+    assert {run.info.run_id for run in runs(results)} == before
+    assert {run.info.status for run in runs(results)} == {"FINISHED"}
+
+
+def test_only_what_a_dead_process_of_this_host_left_running_is_healed(results):
+    sync(results, [])
+    dead = owned_run(results, dead_owner())
+    rebooted = owned_run(results, Owner(platform.node(), "an earlier boot", os.getpid(), 1.0))
+    elsewhere = owned_run(results, Owner("another-host", "boot", 1, 1.0))
+    alive = owned_run(results, Owner.here())
+    assert Tracking(None, results).heal() == 2
+    state = {run.info.run_id: run.info.status for run in runs(results)}
+    assert [state[run] for run in (dead, rebooted, elsewhere, alive)] == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
+
+
+def test_a_run_that_a_dead_process_left_half_written_is_written_anew(results):
+    sync(results, [])
+    record = build.fit(PYG, 0, 0.8)
+    mlflow = client(results)
+    experiment = mlflow.get_experiment_by_name(jobs_name(NAME)).experiment_id
+    mlflow.create_run(experiment, tags={**dead_owner().tags(), "job": record.id, "level": "job"})
+    sync(results, [record])
+    [run] = jobs(results)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["accuracy_test_pct"] == pytest.approx(80)
+
+
+def test_a_cell_of_a_live_process_is_left_to_it(results):
+    sync(results, [])
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        owner = Owner(platform.node(), Owner.here().boot, other.pid, psutil.Process(other.pid).create_time())
+        mlflow = client(results)
+        [cell] = [run for run in runs(results) if run.info.run_name == str(PYG)]
+        mlflow.delete_run(cell.info.run_id)
+        theirs = owned_run(results, owner, {"level": "cell", "cell": str(PYG)})
+        sync(results, some_records())
+        other.communicate(b"\n")
+    run = mlflow.get_run(theirs)
+    assert (run.info.status, run.data.metrics) == ("RUNNING", {})

@@ -1,0 +1,113 @@
+"""Stores that are hard to use: damaged, locked, raced for, oddly named, down or read-only."""
+
+import multiprocessing
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import record_builders as build
+from tracking_tools import GRID, NAME, PYG, ROWS, jobs, some_records, sync, with_store
+
+from bench import mlflow_store
+from bench.tracking import Tracking, TrackingUnavailable
+
+
+@pytest.fixture
+def results(tmp_path: Path, empty_store: Path) -> Path:
+    return with_store(tmp_path / "results", empty_store)
+
+
+def test_a_damaged_store_is_set_aside_by_name_and_a_fresh_one_made(tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    garbage = b"SQLite format 3\0" + b"\xff" * 4096
+    (results / mlflow_store.NAME).write_bytes(garbage)
+    tracking = Tracking(None, results)
+    [aside] = results.glob("mlflow.db.damaged-*")
+    assert aside.read_bytes() == garbage
+    [notice] = tracking.notices
+    assert str(results / mlflow_store.NAME) in notice
+    assert aside.name in notice
+    assert tracking.heal() == 0
+
+
+def test_a_second_damaged_store_does_not_overwrite_the_first(tmp_path):
+    store = tmp_path / mlflow_store.NAME
+    for content in ("first", "second", "third"):
+        store.write_text(content)
+        mlflow_store.set_aside(store)
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["first", "second", "third"]
+
+
+def test_a_locked_store_is_not_taken_for_a_damaged_one(results):
+    with closing(sqlite3.connect(results / mlflow_store.NAME)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingUnavailable, match="locked"):
+            mlflow_store.damage(results / mlflow_store.NAME, wait_s=0.01)
+
+
+def test_four_processes_may_create_the_store_at_once(tmp_path, capfd):
+    # Forks, because each fresh process would import MLflow first and the race would be over.
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(4)
+    racers = [context.Process(target=create, args=(tmp_path / "results", start)) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert [racer.exitcode for racer in racers] == [0, 0, 0, 0]
+    assert capfd.readouterr() == ("", "")  # not a word of MLflow's or alembic's either
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [".mlflow.lock", "mlflow.db"]
+
+
+def create(results: Path, start: Any) -> None:
+    start.wait()
+    assert Tracking(None, results).heal() == 0
+
+
+@pytest.mark.parametrize("folder", ["with space", "Käfig-größe", "100%20", "what?", "a#b&c's"])
+def test_any_folder_name_will_do(tmp_path, empty_store, folder):
+    results = with_store(tmp_path / folder, empty_store)
+    sync(results, build.fits(PYG, (0.8,)))
+    assert len(jobs(results)) == 1
+    assert len(list(results.rglob("record.json"))) == 1
+    assert mlflow_store.sqlite_path(mlflow_store.default_uri(results)) == results / mlflow_store.NAME
+
+
+def test_nothing_is_written_outside_the_results_folder(results, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    sync(results, some_records())
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def test_a_server_that_is_down_is_one_sentence(tmp_path, free_port):
+    tracking = Tracking(f"http://someone:secret@127.0.0.1:{free_port}", tmp_path)
+    with pytest.raises(TrackingUnavailable) as caught:
+        tracking.sync(NAME, GRID, some_records(), ROWS, live=True)
+    assert str(caught.value) == f"MLflow at http://127.0.0.1:{free_port}: Connection refused"
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence(results, capfd):
+    tracking = Tracking(None, results)
+    (results / "mlartifacts").write_text("a file where a folder must be")
+    with pytest.raises(TrackingUnavailable, match=r"^MLflow at .*mlflow.db: [^\n]+$"):
+        tracking.sync(NAME, GRID, some_records(), ROWS, live=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_scheme_that_mlflow_does_not_know_is_one_sentence(tmp_path):
+    with pytest.raises(TrackingUnavailable, match=r"^MLflow at gopher://x: [^\n]+$"):
+        Tracking("gopher://x", tmp_path)
