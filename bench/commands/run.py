@@ -67,13 +67,13 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
                 say(f"{experiment.title}: {_overview(experiment)}; {_expectation(grid)}")
             errors = grid.run()
         write_views(folder)
-    write_index(folder.path.parent)
     if arguments.json:
-        say_json(plain(folder))
-        return errors
-    say("")
-    say(table.terminal(experiment, folder.records()))
-    say(_where(folder, tracking))
+        say_json({**plain(folder), "mlflow_trouble": tracking.trouble})
+    else:
+        say("")
+        say(table.terminal(experiment, folder.records()))
+        say(_where(folder, tracking))
+    write_index(folder.path.parent)  # last: what another experiment's folder is in for must not hide this one's table
     return errors
 
 
@@ -85,12 +85,12 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
         say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
         return DONE
     errors = studies.run(study, folder, _options(folder, arguments), arguments.mlflow)
-    write_index(folder.path.parent)
     if arguments.json:
         say_json(plain(folder))
-        return FAILED if errors else DONE
-    say(study_report.terminal(study, folder.records()))
-    say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
+    else:
+        say(study_report.terminal(study, folder.records()))
+        say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
+    write_index(folder.path.parent)
     return FAILED if errors else DONE
 
 
