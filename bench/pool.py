@@ -20,6 +20,7 @@ import psutil
 
 from bench.outcomes import NotDone
 from bench.rig import Place
+from bench.scratch import Scratch
 from bench.work import Job
 from bench.worker import Done
 
@@ -27,6 +28,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 # glibc gives freed memory back to the system and takes it again by rules that depend on the order of allocations. A fit
 # on Cora then has 40,000 page faults or 450,000, up to a tenth of its time, by luck. So it keeps what it once had.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 VMSTAT = Path("/proc/vmstat")
 ATTEMPTS = 3
 KILLED = NotDone(status="error", reason=f"somebody killed the job's process (signal 9), {ATTEMPTS} times in a row")
@@ -41,6 +43,7 @@ class Worker:
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._errors: IO[str] | None = None
+        self._scratch: Scratch | None = None
         self._given_up = False
 
     def run(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
@@ -100,6 +103,8 @@ class Worker:
         for stream in (self._process.stdin, self._errors):
             if stream is not None:
                 _close(stream)
+        if self._scratch is not None:
+            self._scratch.close()
         self._process = None
 
     def _send(self, request: dict[str, Any]) -> None:
@@ -111,13 +116,14 @@ class Worker:
     def _start(self) -> subprocess.Popen[str]:
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the child
         self._answers = queue.SimpleQueue()
+        self._scratch = Scratch()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment(self._threads),
+            env=environment(self._threads) | _temporary(self._scratch.path),
             start_new_session=True,
         )
         threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
@@ -145,6 +151,12 @@ class Worker:
 def environment(threads: int) -> dict[str, str]:
     """What every measured process is started with: its number of threads, and memory that stays once it is had."""
     return os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)) | ALLOCATOR
+
+
+def _temporary(folder: Path) -> dict[str, str]:
+    """A temporary folder of one's own; only what torch compiles stays where it serves the next process, too."""
+    cache = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
+    return {"TMPDIR": str(folder), COMPILED: os.environ.get(COMPILED, str(cache))}
 
 
 def _oom_kills() -> int | None:

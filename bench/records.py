@@ -1,7 +1,7 @@
 """The records file: append-only JSON lines, synced to disk; everything else is a view of it.
 
-A line is one finished job. A torn last line (the machine died while writing) is moved aside, never parsed. A file
-written by a newer version is refused; an older one is upgraded while reading, step by step.
+A line is one finished job. A torn or garbled last line (the machine died while writing) is moved aside, never parsed. A
+file written by a newer version is refused; an older one is upgraded while reading, step by step.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from pydantic import ValidationError
 
@@ -23,6 +23,8 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From version n, how a line becomes one of version n + 1."""
 
 NAME = "records.jsonl"
+TORN = "records.torn"
+BLOCK_BYTES = 2**16
 LOOKED_AT_ANEW = ("error", "unsupported", "parity", "budget")
 
 
@@ -75,7 +77,7 @@ def append(folder: Path, record: Record) -> None:
     """
     path = folder / NAME
     with naming(path):
-        _set_torn_tail_aside(path)
+        mend(folder)
         with path.open("ab", buffering=0) as file:
             size = file.tell()
             try:
@@ -86,12 +88,35 @@ def append(folder: Path, record: Record) -> None:
                 raise
 
 
+def mend(folder: Path) -> str | None:
+    """Move a last line that is not whole to `records.torn`, so that the next record starts on a line of its own.
+
+    Returns:
+        What the user should see, if there was one.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    with naming(path), path.open("rb+") as file:
+        start, line = _last_line(file)
+        if _is_whole(line):
+            return None
+        with path.with_name(TORN).open("ab") as torn:
+            torn.write(line.removesuffix(b"\n") + b"\n")
+        file.truncate(start)
+        file.flush()
+        os.fsync(file.fileno())
+    return f"{path}: the last line was not whole; it is in {TORN} now, and its job is run again"
+
+
 def _parse(path: Path) -> Iterator[Record]:
     if not path.exists():
         return
     lines = path.read_bytes().split(b"\n")
     complete = lines[:-1]  # a line without its newline was never finished
     for number, line in enumerate(complete, 1):
+        if number == len(complete) and not _is_whole(line + b"\n"):
+            return  # the next run moves it aside
         if line.strip():
             yield _record(line, f"{path}, line {number}")
 
@@ -100,13 +125,16 @@ def _record(line: bytes, where: str) -> Record:
     try:
         content = json.loads(line)
         version = content["schema_version"]
+        is_newer = version > SCHEMA_VERSION
     except (ValueError, KeyError, TypeError) as problem:
         raise UserError(f"{where}: not a record ({problem}); move the line elsewhere to go on") from None
-    if version > SCHEMA_VERSION:
+    if is_newer:
         raise UserError(
             f"{where}: written by a newer gat-bench (schema {version}, this one reads up to {SCHEMA_VERSION}); "
             "update gat-bench or choose another results folder"
         )
+    if version not in range(min(UPGRADES, default=SCHEMA_VERSION), SCHEMA_VERSION + 1):
+        raise UserError(f"{where}: schema {version!r} is none of gat-bench's; move the line elsewhere to go on")
     while version < SCHEMA_VERSION:
         content = UPGRADES[version](content)
         version += 1
@@ -125,17 +153,23 @@ def _write_whole(file: FileIO, content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _set_torn_tail_aside(path: Path) -> None:
-    """Move an unfinished last line to `records.torn`, so that the next record starts on a line of its own."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        end = content.rfind(b"\n") + 1
-        if end == len(content):
-            return
-        with path.with_name("records.torn").open("ab") as torn:
-            torn.write(content[end:] + b"\n")
-        file.truncate(end)
-        file.flush()
-        os.fsync(file.fileno())
+def _last_line(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the last line starts, and what it holds, with its newline if it has one."""
+    start = end = file.seek(0, os.SEEK_END)
+    tail = b""
+    while start and b"\n" not in tail[:-1]:
+        start = max(0, start - BLOCK_BYTES)
+        file.seek(start)
+        tail = file.read(end - start)
+    cut = tail.rfind(b"\n", 0, -1) + 1
+    return start + cut, tail[cut:]
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a last line was written to its end, and as JSON; whether it is a record is another question."""
+    if not line.strip():
+        return line in (b"", b"\n")
+    try:
+        return isinstance(json.loads(line), dict) and line.endswith(b"\n")
+    except ValueError:
+        return False

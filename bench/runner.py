@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bench import plan, records
+from bench import plan, records, study_store
 from bench.config import Experiment
 from bench.crew import Crew, Finished
 from bench.estimate import Estimates, Forecast
@@ -86,6 +86,7 @@ class Grid:
     def _run(self) -> int:
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self._bring_data()
+        self._mend()
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))
         able = plan.passed(checks, self._done)
@@ -114,6 +115,14 @@ class Grid:
         for name in self.experiment.datasets:
             with contextlib.suppress(DataUnavailable):
                 DATASETS.get(name).fetch(self.display.say)
+
+    def _mend(self) -> None:
+        """What an earlier run left broken, before anything is added to it."""
+        notices = [records.mend(self.folder.path)]
+        if self.experiment.tuning.trials and self.options.storage_url:
+            notices += study_store.mend(self.options.storage_url, self._done.values())
+        for notice in filter(None, notices):
+            self.display.say(notice)
 
     def _timed(self, jobs: Sequence[SpeedJob]) -> list[SpeedJob]:
         """Round after round, as many as the budget allows; returns the jobs of these.

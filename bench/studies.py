@@ -126,6 +126,8 @@ class StudyRun:
     def run(self) -> int:
         """Whatever is missing; returns how many jobs ended in an error."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
+        if notice := records.mend(self.folder.path):
+            self.display.say(notice)
         done = records.latest(self.folder.records())
         todo = [job for job in jobs(self.study) if not self._stands(done.get(job.id))]
         crew = Crew(slots=self._slots, limit_s=self.study.job_s)

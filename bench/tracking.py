@@ -35,7 +35,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import mlflow_runs, mlflow_store, mlflow_tables, mlflow_views
+from bench import mlflow_runs, mlflow_store, mlflow_tables, mlflow_views, sqlite_file
 from bench.config import Experiment
 from bench.mlflow_points import Point
 from bench.mlflow_runs import Content, Row
@@ -75,7 +75,7 @@ class Tracking:
         self._uri = uri or mlflow_store.default_uri(self._results)
         self._datasets = datasets or {}
         with self._exclusively():
-            if path := mlflow_store.sqlite_path(self._uri):
+            if path := sqlite_file.path_of(self._uri):
                 self._prepare(path)
             owner = Owner.here()
             self._client = MlflowClient(self._uri)
@@ -159,7 +159,7 @@ class Tracking:
     def _prepare(self, path: Path) -> None:
         """Have a sound store at `path`."""
         if found := mlflow_store.damage(path):
-            aside = mlflow_store.set_aside(path)
+            aside = sqlite_file.set_aside(path)
             self.notices.append(
                 f"the MLflow store {path} was damaged ({found}): it is now called {aside.name}, and a fresh one "
                 "takes its place"
@@ -170,7 +170,7 @@ class Tracking:
             unfinished = path.with_name(f".{path.name}.unfinished")
             for leftover in path.parent.glob(unfinished.name + "*"):  # of a process that was killed here
                 leftover.unlink()
-            store = SqlAlchemyStore(mlflow_store.file_uri(unfinished), self._artifacts_uri())
+            store = SqlAlchemyStore(sqlite_file.url(unfinished), self._artifacts_uri())
             store.engine.dispose()
             unfinished.replace(path)
 

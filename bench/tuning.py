@@ -5,24 +5,19 @@ a study that was killed and taken up again proposes what it would have proposed.
 and the pruner look at finished trials only. The test nodes are not in reach: `evaluate` returns validation accuracy.
 """
 
-import getpass
 import random
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import optuna
-from filelock import FileLock
 from optuna.trial import TrialState
 
-from bench import seeds
+from bench import seeds, study_store
 from bench.config import Choice, FloatRange, Setting
 from bench.outcomes import Trial, Tuned
 from bench.work import TuneJob, digest
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-HEARTBEAT_S = 30
 # Three seeds that all lose to the best trial give p = 1/8; Optuna's own 0.1 would never prune before the fourth.
 PRUNE_BELOW_P = 0.15
 Evaluate = Callable[[dict[str, Setting], int], tuple[float, int]]
@@ -72,19 +67,15 @@ def suggest(trial: optuna.Trial, space: Mapping[str, FloatRange | Choice]) -> di
 
 
 def _study(job: TuneJob, storage_url: str) -> optuna.Study:
-    # Two processes that create one SQLite store at the same time break each other's migration.
-    lock = Path(tempfile.gettempdir()) / f"gat-bench-{getpass.getuser()}-{digest(storage_url)}.lock"
-    with FileLock(lock), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = optuna.storages.RDBStorage(
-            storage_url,
-            heartbeat_interval=HEARTBEAT_S,
-            grace_period=4 * HEARTBEAT_S,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),
-        )
         pruner = optuna.pruners.WilcoxonPruner(p_threshold=PRUNE_BELOW_P)
     return optuna.create_study(
-        study_name=_name(job), storage=storage, pruner=pruner, direction="maximize", load_if_exists=True
+        study_name=_name(job),
+        storage=study_store.open_storage(storage_url),
+        pruner=pruner,
+        direction=study_store.DIRECTION,
+        load_if_exists=True,
     )
 
 

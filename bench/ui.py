@@ -16,7 +16,7 @@ from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from bench import mlflow_store, mlflow_views
+from bench import mlflow_store, mlflow_views, sqlite_file
 from bench.cli import say
 from bench.errors import UserError
 from bench.folder import SNAPSHOT
@@ -61,7 +61,7 @@ def serve(results: Path, port: int, uri: str | None) -> None:
 
 
 def _check_store(results: Path, uri: str | None) -> None:
-    path = mlflow_store.sqlite_path(uri or mlflow_store.default_uri(results))
+    path = sqlite_file.path_of(uri or mlflow_store.default_uri(results))
     if path is None:
         return
     if not path.exists():

@@ -3,6 +3,8 @@
 Never imports MLflow. Ends when its standard input does, so a killed runner leaves no worker behind.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import queue
@@ -13,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from bench import environment, jobs, rig
@@ -22,6 +25,7 @@ from bench.work import Job
 
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 PROGRESS_EVERY_S = 0.5
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 class Done(BaseModel):
@@ -35,6 +39,7 @@ class Done(BaseModel):
 
 def main() -> None:
     """Serve jobs until standard input ends."""
+    _adopt_orphans()
     answers = _claim_stdout()
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
@@ -73,9 +78,18 @@ def _claim_stdout() -> Any:
     return answers
 
 
+def _adopt_orphans() -> None:
+    """What a job's children leave behind becomes a child of this process, so that it can be found and ended with it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def _read_requests(requests: "queue.SimpleQueue[str]") -> None:
     for line in sys.stdin:
         requests.put(line)
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     if os.getpgrp() == os.getpid():  # as the runner starts it: what the job itself has started ends with it
         os.killpg(0, signal.SIGKILL)
     os._exit(0)

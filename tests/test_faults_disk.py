@@ -11,7 +11,7 @@ import pytest
 import record_builders as build
 from fault_tools import SmallDisk, bench, ids, is_a_users_error, small_disk, succeeds, tiny
 
-from bench import mlflow_store, records
+from bench import records, sqlite_file
 
 pytestmark = pytest.mark.faults
 LONG = ("max_epochs = 30", "max_epochs = 150\nstop_on = 'never'")  # records of some KiB
@@ -70,7 +70,7 @@ def test_tables_and_mlflow_on_a_full_disk_are_one_line_each_and_are_made_when_th
 def test_a_full_mlflow_store_does_not_stop_the_run(disk, tmp_path):
     store, experiment = disk.place / "mlflow.db", tiny(tmp_path, NO_STUDY)
     disk.fill(but_kib=100)
-    uri = mlflow_store.file_uri(store)
+    uri = sqlite_file.url(store)
     done = disk.bench("run", experiment, "--mlflow", uri, "--results", tmp_path / "results")
     assert done.returncode == 0, done.stderr
     assert "MLflow is behind" in done.stdout

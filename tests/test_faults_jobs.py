@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,8 +15,16 @@ from test_runner import changed, foreign, outcome_of, run, timed
 
 from bench.outcomes import Checked, Fitted
 from bench.pool import ATTEMPTS
+from bench.scratch import Scratch
 
 __all__ = ["foreign"]
+HOLD = """
+from bench.scratch import Scratch
+scratch = Scratch()
+(scratch.path / "a file").touch()
+print(scratch.path, flush=True)
+input()
+"""
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("foreign")]
 
 
@@ -83,16 +93,46 @@ def test_when_the_runner_is_killed_its_workers_end_with_what_they_started(tmp_pa
     runner.send_signal(signal.SIGKILL)
     runner.wait()
     try:
-        assert are_gone([worker, pids[0]])
+        assert are_gone([worker, *pids])
     finally:
-        for pid in filter(is_alive, pids):  # the one with a session of its own outlives a runner that cannot say so
+        for pid in filter(is_alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_what_a_job_leaves_in_the_temporary_folder_goes_with_its_process(small, tmp_path, monkeypatch):
+    temporary, litter = tmp_path / "temporary", tmp_path / "litter"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("LITTER", str(litter))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))  # is kept, by intent
+    run(changed(small, backends=["littering"]), tmp_path)
+    left = [Path(line) for line in litter.read_text().split()]
+    assert left
+    assert {path.parent.parent for path in left} == {temporary}
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_killed_run_left_in_the_temporary_folder_the_next_removes(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+        assert holder.stdout is not None
+        theirs = Path(holder.stdout.readline().strip())
+        ours = Scratch()
+        assert theirs.exists(), "its holder lives"
+        holder.kill()
+    another = Scratch()
+    assert (theirs.exists(), ours.path.exists()) == (False, True)
+    for scratch in (ours, another):
+        scratch.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def wait_for_text(path: Path, within_s: float = 120.0) -> str:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if path.exists() and len(path.read_text().split()) == 2:
+        if path.exists() and len(path.read_text().split()) == 3:
             return path.read_text()
         time.sleep(0.05)
     raise AssertionError(f"{path} was not written")

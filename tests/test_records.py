@@ -36,9 +36,8 @@ def test_a_torn_last_line_is_set_aside_and_the_rest_is_kept(tmp_path, record):
 
 def test_garbage_in_the_middle_is_named_by_file_and_line(tmp_path, record):
     records.append(tmp_path, record)
-    with (tmp_path / records.NAME).open("ab") as file:
-        file.write(b"\x00\x01 garbage\n")
-    records.append(tmp_path, record)
+    whole = (tmp_path / records.NAME).read_bytes()
+    (tmp_path / records.NAME).write_bytes(whole + b"\x00\x01 garbage\n" + whole)
     with pytest.raises(UserError, match="line 2: not a record"):
         records.read(tmp_path)
 
@@ -70,3 +69,37 @@ def test_the_newest_record_of_a_job_counts(record):
 def test_what_may_have_been_mended_is_looked_at_anew(status, final):
     record = build.record(build.parity(build.key()).job, build.NotDone(status=status, reason="r"))
     assert record.final is final
+
+
+GARBLED = [b"\x00" * 300, b'{"schema_version": 1, "id"', b"\xff\xfe garbage\n", b"17\n", b"   \n"]
+
+
+@pytest.mark.parametrize("tail", GARBLED)
+def test_a_last_line_that_is_not_whole_is_set_aside_by_name(tmp_path, record, tail):
+    records.append(tmp_path, record)
+    path = tmp_path / records.NAME
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert records.read(tmp_path) == [record]
+    notice = records.mend(tmp_path)
+    assert str(path) in notice
+    assert records.TORN in notice
+    assert path.read_bytes() == whole
+    assert (tmp_path / records.TORN).read_bytes() == tail.removesuffix(b"\n") + b"\n"
+    assert records.mend(tmp_path) is None
+
+
+def test_a_last_line_longer_than_what_is_read_at_once_is_left_alone(tmp_path, record):
+    long = record.model_copy(update={"environment": {"os": "x" * (3 * records.BLOCK_BYTES)}})
+    records.append(tmp_path, record)
+    records.append(tmp_path, long)
+    assert records.mend(tmp_path) is None
+    assert records.read(tmp_path) == [record, long]
+
+
+@pytest.mark.parametrize("version", [0, -1, "1", None, [1]])
+def test_a_version_that_never_was_is_named(tmp_path, record, version):
+    line = json.loads(record.model_dump_json()) | {"schema_version": version}
+    (tmp_path / records.NAME).write_text(json.dumps(line) + "\n" + record.model_dump_json() + "\n")
+    with pytest.raises(UserError, match=r"line 1: .*; move the line elsewhere"):
+        records.read(tmp_path)

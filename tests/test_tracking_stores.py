@@ -12,7 +12,7 @@ import pytest
 import record_builders as build
 from tracking_tools import GRID, NAME, PYG, ROWS, jobs, some_records, sync, with_store
 
-from bench import mlflow_store
+from bench import mlflow_store, sqlite_file
 from bench.tracking import Tracking, TrackingUnavailable
 
 
@@ -39,7 +39,7 @@ def test_a_second_damaged_store_does_not_overwrite_the_first(tmp_path):
     store = tmp_path / mlflow_store.NAME
     for content in ("first", "second", "third"):
         store.write_text(content)
-        mlflow_store.set_aside(store)
+        sqlite_file.set_aside(store)
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["first", "second", "third"]
 
 
@@ -75,7 +75,7 @@ def test_any_folder_name_will_do(tmp_path, empty_store, folder):
     sync(results, build.fits(PYG, (0.8,)))
     assert len(jobs(results)) == 1
     assert len(list(results.rglob("record.json"))) == 1
-    assert mlflow_store.sqlite_path(mlflow_store.default_uri(results)) == results / mlflow_store.NAME
+    assert sqlite_file.path_of(mlflow_store.default_uri(results)) == results / mlflow_store.NAME
 
 
 def test_nothing_is_written_outside_the_results_folder(results, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, plan, studies
+from bench import experiment_file, plan, studies, study_store
 from bench.cli import DONE, FAILED, add_json, add_results, positive, say, say_json
 from bench.config import Experiment
 from bench.folder import ResultsFolder
@@ -95,7 +95,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
 
 
 def _options(folder: ResultsFolder, arguments: argparse.Namespace) -> Options:
-    storage = arguments.storage or f"sqlite:///{folder.path / 'optuna.db'}"
+    storage = arguments.storage or study_store.default_url(folder.path)
     return Options(parallel=arguments.jobs, storage_url=storage, retry=arguments.retry)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench import table_file
+from bench import study_store, table_file
 from bench.cli import DONE, FAILED, add_results, positive, say
 from bench.errors import UserError
 from bench.folder import ResultsFolder
@@ -119,7 +119,7 @@ def _means(folder: ResultsFolder, shown: Display, arguments: argparse.Namespace)
         folder=folder,
         display=shown,
         parallel=arguments.jobs,
-        storage_url=f"sqlite:///{folder.path / 'optuna.db'}",
+        storage_url=study_store.default_url(folder.path),
         retry=arguments.retry,
     )
 

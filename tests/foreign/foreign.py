@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,30 @@ class Shot(Foreign):
         return SCATTER.prepare(graph, device)
 
 
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+LEAVE = f"import subprocess; print(subprocess.Popen({SLEEP}, start_new_session=True, stdout=-3, stderr=-3).pid)"
+
+
 class Parent(Foreign):
-    """Starts two processes, one in a session of its own, writes their numbers to the file in CHILDREN, and hangs."""
+    """Starts processes, writes their numbers to the file in CHILDREN, and hangs.
+
+    One is a plain child, one has a session of its own, and one has also lost its parent, as daemons do.
+    """
 
     def prepare(self, graph, device):
-        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
-        children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
-        Path(os.environ["CHILDREN"]).write_text(" ".join(str(child.pid) for child in children))
+        children = [subprocess.Popen(SLEEP), subprocess.Popen(SLEEP, start_new_session=True)]
+        orphan = subprocess.run([sys.executable, "-c", LEAVE], capture_output=True, text=True, check=True).stdout
+        Path(os.environ["CHILDREN"]).write_text(" ".join([*(str(child.pid) for child in children), orphan.strip()]))
         time.sleep(600)
+
+
+class Littering(Foreign):
+    """Leaves a file in the temporary folder, as PyG does, and writes its path to the file in LITTER."""
+
+    def prepare(self, graph, device):
+        with tempfile.NamedTemporaryFile(delete=False) as file, Path(os.environ["LITTER"]).open("a") as litter:
+            litter.write(file.name + "\n")
+        return SCATTER.prepare(graph, device)
 
 
 class Hoarding(Foreign):
@@ -110,6 +127,7 @@ HANGING = Hanging("hanging")
 FAILING = Failing("failing")
 GREEDY = Greedy("greedy")
 HOARDING = Hoarding("hoarding")
+LITTERING = Littering("littering")
 PARENT = Parent("parent")
 SHOT = Shot("shot")
 ABSENT = Absent("absent")

@@ -1,0 +1,125 @@
+"""The Optuna store of a results folder: opened by many, mended by the run that holds the folder.
+
+What a finished study found is on record, so a store that was lost is made again from the records. A study that was not
+finished begins anew and, its sampler being seeded, proposes what it proposed before.
+"""
+
+import sqlite3
+import warnings
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from filelock import FileLock
+
+from bench import sqlite_file
+from bench.config import Choice, FloatRange
+from bench.errors import UserError, naming
+from bench.outcomes import Trial, Tuned
+from bench.records import Record
+from bench.work import TuneJob
+
+if TYPE_CHECKING:
+    import optuna
+
+NAME = "optuna.db"
+HEARTBEAT_S = 30
+BUSY_S = 60  # how long to wait for whoever is writing to the file
+DIRECTION: Literal["maximize"] = "maximize"
+
+
+def default_url(folder: Path) -> str:
+    """The storage URL of an experiment's folder."""
+    return sqlite_file.url(folder.absolute() / NAME)
+
+
+def open_storage(url: str) -> "optuna.storages.RDBStorage":
+    """Any Optuna storage URL, with heartbeats; its tables are made if need be."""
+    import optuna
+
+    path = sqlite_file.path_of(url)
+    with _alone(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": BUSY_S}} if path else None,
+            heartbeat_interval=HEARTBEAT_S,
+            grace_period=4 * HEARTBEAT_S,
+            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),
+        )
+
+
+def mend(url: str, records: Iterable[Record]) -> list[str]:
+    """Set a damaged store aside, and make one that is missing from the records; what the user should see.
+
+    Stores that are no file are their server's to look after.
+
+    Raises:
+        UserError: the store cannot be examined.
+    """
+    path = sqlite_file.path_of(url)
+    if path is None:
+        return []
+    notices = []
+    try:
+        found = sqlite_file.damage(path, wait_s=BUSY_S)
+    except sqlite3.DatabaseError as problem:
+        raise UserError(f"the Optuna store {path} cannot be examined: {problem}; end what holds it") from None
+    if found:
+        aside = sqlite_file.set_aside(path)
+        notices.append(f"the Optuna store {path} was damaged ({found}): it is now called {aside.name}")
+    finished = {
+        record.id: (record.job, record.outcome)
+        for record in records
+        if isinstance(record.job, TuneJob) and isinstance(record.outcome, Tuned)
+    }
+    if finished and (not path.exists() or path.stat().st_size == 0):
+        with naming(path):
+            _rebuild(path, finished.values())
+        notices.append(f"{path} was made again from the records: {len(finished)} finished studies")
+    return notices
+
+
+def _alone(path: Path | None) -> AbstractContextManager[object]:
+    """Two processes that create one SQLite store at the same time break each other's migration."""
+    return FileLock(path.with_name(f".{path.name}.lock")) if path else nullcontext()
+
+
+def _rebuild(path: Path, finished: Iterable[tuple[TuneJob, Tuned]]) -> None:
+    """Under another name until it is whole."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)  # of a process that was killed here
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage = open_storage(sqlite_file.url(unfinished))
+    for job, tuned in finished:
+        study = optuna.create_study(study_name=tuned.study, storage=storage, direction=DIRECTION)
+        study.add_trials([_frozen(trial, job) for trial in tuned.trials])
+    storage.remove_session()
+    storage.engine.dispose()
+    unfinished.replace(path)
+    unfinished.with_name(f".{unfinished.name}.lock").unlink(missing_ok=True)
+
+
+def _frozen(trial: Trial, job: TuneJob) -> "optuna.trial.FrozenTrial":
+    """A trial as the study had it; to Optuna, one that was cut short is complete, too."""
+    import optuna
+
+    return optuna.trial.create_trial(
+        value=sum(trial.values.values()) / len(trial.values),
+        params=trial.settings,
+        distributions={name: _distribution(dimension) for name, dimension in job.space.items()},
+        user_attrs={"values": {str(seed): value for seed, value in trial.values.items()}, "epochs": trial.epochs},
+        intermediate_values=dict(trial.values),
+    )
+
+
+def _distribution(dimension: FloatRange | Choice) -> "optuna.distributions.BaseDistribution":
+    import optuna
+
+    if isinstance(dimension, Choice):
+        return optuna.distributions.CategoricalDistribution(dimension.choices)
+    return optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
