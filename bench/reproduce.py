@@ -1,4 +1,5 @@
-"""Runs what a paper's table needs: every row to the fewest seeds that tell its spread, then the most uncertain rows on.
+"""Runs what a paper's table needs: leading rows to the fewest seeds that tell their spread, then the most uncertain
+of them as far as half the time budget allows, then the other back ends' rows, then what is still uncertain.
 
 Which rows get more seeds, and how many, follows from the spread of the runs and nothing else (`bench.reproduction`), so
 the same records lead to the same seeds. The time budget only ends it early, and the table says which rows it cut.
@@ -17,6 +18,8 @@ from bench.paper_rows import PaperTable, Row
 from bench.plan import duration
 from bench.plugins import EXPERIMENT_KINDS, unknown
 from bench.table_file import TableFile
+
+EARLY_SHARE = 0.5  # of the time budget, for verdicts before the other back ends have had a look
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Reproduction:
     def run(self) -> int:
         """Run what is missing; returns how many jobs ended in an error."""
         errors = 0
-        while batch := self._first_look() or self._next():
+        while batch := self._choose():
             rows, seeds = batch
             part = rows[0].require_part()
             lines = [row.require_line() for row in rows]
@@ -82,9 +85,18 @@ class Reproduction:
         rows = [row for row in self.state.compared() if self._wanted(row) and not self.state.replaced(row)]
         return sorted(rows, key=lambda row: not row.leads)
 
-    def _first_look(self) -> tuple[list[Row], int] | None:
+    def _choose(self) -> tuple[list[Row], int] | None:
+        """What is to be run next. Verdicts come from the leading rows: they go first, yet not with the whole budget."""
+        return (
+            self._first_look(leading=True)
+            or self._next(self._affordable_early)
+            or self._first_look(leading=False)
+            or self._next(self._affordable)
+        )
+
+    def _first_look(self, leading: bool) -> tuple[list[Row], int] | None:
         """The next rows that lack their first seeds: one back end on one column, all subjects together."""
-        for row in self._asked():
+        for row in [row for row in self._asked() if row.leads == leading]:
             seeds = self._first_target(row)
             if self._lacks(row, seeds) and self._affordable(row, seeds):
                 batch = [other for other in self._asked() if _together(row, other) and self._lacks(other, seeds)]
@@ -105,13 +117,13 @@ class Reproduction:
             return self.ask.seeds
         return part.seeds.least if row.leads or self.ask.only else part.seeds.beside
 
-    def _next(self) -> tuple[list[Row], int] | None:
+    def _next(self, affordable: Callable[[Row, int], bool]) -> tuple[list[Row], int] | None:
         """The most uncertain row that may still get seeds, and to how many."""
         rows = [] if self.ask.fixed else [row for row in self._asked() if row.leads or self.ask.only]
         open_ = [row for row in rows if self._further(row) and row.line not in self._cut]
         for row in sorted(open_, key=self._uncertainty, reverse=True):
             seeds = row.tried + self._further(row)
-            if self._affordable(row, seeds):
+            if affordable(row, seeds):
                 return [row], seeds
         return None
 
@@ -127,18 +139,30 @@ class Reproduction:
         assert row.published  # `_further` is zero without
         return reproduction.uncertainty(row.published, list(row.sample.values.values()), row.rule)
 
+    def _affordable_early(self, row: Row, seeds: int) -> bool:
+        """Whether so many seeds leave the other back ends their share of the time budget."""
+        return self._needed_s(row, seeds) <= self._left_s() - (1 - EARLY_SHARE) * self._allowed_s()
+
     def _affordable(self, row: Row, seeds: int) -> bool:
         """Whether the time budget has room for so many seeds; what it has not is remembered for the table."""
         if self.ask.fixed:
             return True
-        allowed_s = 60 * (self.table.budget_min if self.ask.minutes is None else self.ask.minutes)
-        left_s = allowed_s - (self.clock() - self._start_s)
-        needed_s = (seeds - row.tried) * self._per_seed_s(row) / max(1, self.means.parallel or os.cpu_count() or 1)
+        left_s, needed_s = self._left_s(), self._needed_s(row, seeds)
         if left_s > 0 and needed_s <= left_s:
             return True
         more = f"{seeds - row.tried} more seeds" + (f" would take {duration(needed_s)}" if needed_s else "")
-        self._cut[row.require_line()] = f"{more}; of the time budget of {duration(allowed_s)}, {_left(left_s)} left"
+        left = f"of the time budget of {duration(self._allowed_s())}, {_left(left_s)} left"
+        self._cut[row.require_line()] = f"{more}; {left}"
         return False
+
+    def _allowed_s(self) -> float:
+        return 60 * (self.table.budget_min if self.ask.minutes is None else self.ask.minutes)
+
+    def _left_s(self) -> float:
+        return self._allowed_s() - (self.clock() - self._start_s)
+
+    def _needed_s(self, row: Row, seeds: int) -> float:
+        return (seeds - row.tried) * self._per_seed_s(row) / max(1, self.means.parallel or os.cpu_count() or 1)
 
     def _per_seed_s(self, row: Row) -> float:
         """Seconds of one run: the row's own, else of the slowest row on the same column, else what the file says."""
