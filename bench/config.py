@@ -31,10 +31,18 @@ class Protocol(Frozen):
     init: Literal["canonical", "native"] = "canonical"  # native: the library's own start weights
     dtype: Literal["float32", "float64"] = "float32"
     edge_noise: Annotated[float, Field(ge=0, le=1)] = 0.0  # false edges per true one (GATv2 paper, Figure 4)
+    validation_edges: bool = False  # of links: those that validate are edges, both ways, when the test is scored
 
     def without_noise(self) -> "Protocol":
         """What parity is checked under: false edges change no back end's mathematics."""
         return self.model_copy(update={"edge_noise": 0.0})
+
+
+class LinkDecoder(Frozen):
+    """What scores a pair of nodes: linear maps, ReLU between, of the product of what the last layer says of both."""
+
+    width: PositiveInt = 64  # of the last attention layer, and between the maps
+    layers: PositiveInt = 3
 
 
 class Architecture(Frozen):
@@ -54,9 +62,10 @@ class Architecture(Frozen):
 
     activation: Literal["elu", "relu"] = "elu"
     # identity: a layer between the first and the last adds its input to its activated output. doubled: besides, that
-    # output counts twice in training, as in the GATv2 authors' released code for sampled graphs.
-    skip: Literal["none", "identity", "doubled"] = "none"
+    # output counts twice in training, as in the GATv2 authors' released code for sampled graphs; twice: always.
+    skip: Literal["none", "identity", "doubled", "twice"] = "none"
     layer_norm: bool = False  # of each layer's activated output, before dropout
+    decoder: LinkDecoder | None = None  # of data sets of links
 
 
 class GraphBatches(Frozen):
@@ -85,7 +94,18 @@ class NeighbourBatches(Frozen):
     fanout: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # from the targets outwards
 
 
-Batches = Annotated[GraphBatches | WalkBatches | NeighbourBatches, Field(discriminator="by")]
+class LinkBatches(Frozen):
+    """A step sees so many training links in random order, and as many pairs of any nodes that stand for none; of the
+    graph the whole, or with `fanout` so many neighbours of their nodes, as by `NeighbourBatches`.
+    """
+
+    by: Literal["links"] = "links"
+    links: PositiveInt
+    fanout: tuple[PositiveInt, ...] = ()
+    steps: PositiveInt | None = None  # of an epoch, at most
+
+
+Batches = Annotated[GraphBatches | WalkBatches | NeighbourBatches | LinkBatches, Field(discriminator="by")]
 
 
 class Discard(Frozen):
@@ -96,9 +116,7 @@ class Discard(Frozen):
 
 
 class Training(Frozen):
-    """Adam. `stop_on` names the validation quantity that patience watches; accuracy is micro-F1 where nodes have many
-    labels.
-    """
+    """Adam. `stop_on` names the validation quantity that patience watches; accuracy is whatever is scored."""
 
     lr: PositiveFloat = 5e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -108,7 +126,15 @@ class Training(Frozen):
     # kept when both are (the GAT authors' rule); never: the last epoch counts.
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
     batches: Batches | None = None  # one step an epoch, on all that trains, if absent
+    clip_norm: PositiveFloat | None = None  # of the gradients of all layers together, and of the decoder's
+    validate_every_epochs: PositiveInt = 1  # each multiple, and the last epoch; only those can be kept
+    validate_from_epoch: PositiveInt = 1
     discard: Discard | None = None
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch is one after which is validated."""
+        due = epoch >= self.validate_from_epoch and epoch % self.validate_every_epochs == 0
+        return due or epoch == self.max_epochs
 
 
 class FloatRange(Frozen):

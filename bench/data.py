@@ -122,12 +122,21 @@ def _wrong_counts(info: DatasetInfo, data: NodeData) -> Iterator[str]:
 
 
 def _wrong_nodes(split: str, nodes: Nodes, num_nodes: int) -> Iterator[str]:
+    if nodes.train.dim() == 2:
+        yield from _wrong_links(split, nodes, num_nodes)
+        return
     for part in (nodes.train, nodes.validation, nodes.test):
         if not len(part) or part.min() < 0 or part.max() >= num_nodes or len(set(part.tolist())) < len(part):
             yield f"split {split}: a part is empty, repeats a node, or names one that does not exist"
     for part in (nodes.validation, nodes.test):
         if torch.isin(part, nodes.train).any():
             yield f"split {split}: a training node is validated or tested on"
+
+
+def _wrong_links(split: str, nodes: Nodes, num_nodes: int) -> Iterator[str]:
+    for links in (nodes.train, nodes.validation, nodes.test):
+        if not links.numel() or links[:2].min() < 0 or links[:2].max() >= num_nodes:
+            yield f"split {split}: a part is empty, or a link leads to a node that does not exist"
 
 
 def _named(datasets: Mapping[str, Dataset], name: str) -> Dataset:

@@ -8,10 +8,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from bench import settings
-from bench.config import Experiment, GraphBatches, NeighbourBatches
+from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches
 from bench.errors import UserError
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins, unknown
 from bench.study_config import SCHEMAS, AttentionStudy, LookupArchitecture, LookupStudy, Study
+from bench.task import DatasetInfo
 
 FOLDER = Path(__file__).parent / "experiments"
 
@@ -126,7 +127,7 @@ def _message(item: Any, place: list[Any], schema: type[BaseModel]) -> str:
 
 
 def _is_union_arm(part: Any) -> bool:
-    return part in ("FloatRange", "Choice", "whole graphs", "random walks", "neighbours")
+    return part in ("FloatRange", "Choice", "whole graphs", "random walks", "neighbours", "links")
 
 
 def _fields(schema: type[BaseModel], place: list[Any]) -> list[str]:
@@ -208,15 +209,32 @@ def _split_problems(experiment: Experiment) -> Iterator[str]:
 
 def _batch_problems(experiment: Experiment) -> Iterator[str]:
     asked = experiment.training.batches
-    for name in experiment.datasets if asked else ():
+    for name in experiment.datasets:
         if DATASETS.problem(name):
             continue
-        many, whole = DATASETS.get(name).info.graphs > 1, isinstance(asked, GraphBatches)
-        if many != whole:
+        info = DATASETS.get(name).info
+        yield from _link_problems(experiment, info)
+        many, whole = info.graphs > 1, isinstance(asked, GraphBatches)
+        if asked and many != whole and not info.has_links:
             right = "whole graphs" if many else "random walks or neighbours"
             yield f"training.batches: {name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"
-    if isinstance(asked, NeighbourBatches) and len(asked.fanout) != experiment.architecture.layers:
+    fanout = asked.fanout if isinstance(asked, NeighbourBatches | LinkBatches) else ()
+    if fanout and len(fanout) != experiment.architecture.layers:
         yield (
-            f"training.batches.fanout: {len(asked.fanout)} numbers of neighbours for "
-            f"{experiment.architecture.layers} layers"
+            f"training.batches.fanout: {len(fanout)} numbers of neighbours for {experiment.architecture.layers} layers"
         )
+
+
+def _link_problems(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
+    """A data set of links is asked for as such, and no other is."""
+    needs = {
+        "training.batches": ("by = 'links'", isinstance(experiment.training.batches, LinkBatches)),
+        "architecture.decoder": ("a table", experiment.architecture.decoder is not None),
+    }
+    for key, (what, given) in needs.items():
+        if info.has_links and not given:
+            yield f"{key}: {info.name} is about links between nodes, so it must be {what}"
+        if given and not info.has_links:
+            yield f"{key}: {info.name} is about nodes, so it cannot be {what}"
+    if experiment.protocol.validation_edges and not info.has_links:
+        yield f"protocol.validation_edges: {info.name} has no links that validate"

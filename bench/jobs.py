@@ -202,7 +202,7 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
     model.load_state_dict(fitted.state)
     test = _test(rig, job, task, model, trainer)
     curves = {
-        name.replace("score", objective.metric(task.y)): tuple(map(_digits, values))
+        name.replace("score", task.metric or objective.metric(task.y)): tuple(map(_digits, values))
         for name, values in vars(fitted.curves).items()
     }
     return model, Fitted(
@@ -218,13 +218,15 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
 
 
 def _test(rig: Rig, job: FitJob | AttentionJob, task: NodeTask, model: network.Network, trainer: Trainer) -> float:
-    """Accuracy or micro-F1 on the test nodes; on one graph its trainer has the logits of all nodes."""
-    if task.graph_of is None:
-        logits, y, nodes = trainer.logits(), task.y, task.held_out
+    """The score on the test nodes or links; on the graph that validates, its trainer has the logits of all nodes."""
+    part = parts.of_test(task)
+    if part.graph is task.graph:
+        output = trainer.logits()
     else:
-        part = parts.around(task, task.held_out)
-        logits, y, nodes = train.evaluate(model, rig.inputs(part, job.protocol.features)), part.y, part.nodes
-    return objective.score(logits[nodes.to(rig.torch_device)], y[nodes].to(rig.torch_device))
+        output = train.evaluate(model, rig.inputs(part, job.protocol.features))
+    with torch.no_grad():
+        logits, y = train.asked(model, output, part.y.to(rig.torch_device), part.nodes.to(rig.torch_device))
+    return objective.score(logits, y, task.metric)
 
 
 def _train(

@@ -7,21 +7,27 @@ Hidden layers concatenate their heads, the last one averages its own: Velickovic
 first and the last:
 
     x_{k+1} = LayerNorm(ReLU(attention_k(d)) + d)
+
+Where links count, the last layer's output is none of logits, and `PairDecoder` makes one of a pair's.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise, starmap
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import seeds
-from bench.config import Architecture
+from bench.config import Architecture, LinkDecoder
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
 
-BETWEEN = ("input_dropout", "activation", "skip", "layer_norm")
-"""Settings of an architecture that lie between its layers."""
+BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "decoder")
+"""Settings of an architecture that lie between its layers, or after them."""
+
+PAIRS_AT_ONCE = 2**16
 
 
 class Network(nn.Module):
@@ -35,6 +41,7 @@ class Network(nn.Module):
         dropout: Callable[[Tensor, float], Tensor],
         whole_step: Callable[[TrainingProblem], Trainer | None],
         between: "Between | None" = None,
+        decoder: "PairDecoder | None" = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
@@ -43,6 +50,7 @@ class Network(nn.Module):
         self.dropout = dropout
         self.whole_step = whole_step  # the back end's own training step, if it has one
         self.between = between or Between()
+        self.decoder = decoder
 
     def forward(self, x: Tensor, prepared: Any) -> Tensor:
         """See the module's docstring."""
@@ -72,21 +80,44 @@ class Between(nn.Module):
         """From a layer's output and input to the next one's input, but for dropout."""
         h = self.activation(out)
         if self.skip != "none" and position > 0:
-            doubled = self.skip == "doubled" and self.training
+            doubled = self.skip == "twice" or (self.skip == "doubled" and self.training)
             h = h + (h + x if doubled else x)
         return self.norms[position](h) if self.norms else h
+
+
+class PairDecoder(nn.Module):
+    """logit = W_n ReLU(... ReLU(W_1 (h_source * h_target) + b_1) ...) + b_n: Hu et al. 2020's and Brody et al.'s."""
+
+    def __init__(self, asked: LinkDecoder, seed: int | None) -> None:
+        super().__init__()
+        widths = [asked.width] * asked.layers + [1]
+        self.maps = nn.ModuleList(starmap(nn.Linear, pairwise(widths)))
+        generator = None if seed is None else seeds.generator(seed, "init", "decoder")
+        for parameter in self.parameters():  # as torch draws them, but from the seed alone
+            nn.init.uniform_(parameter, -(asked.width**-0.5), asked.width**-0.5, generator=generator)
+
+    def forward(self, h: Tensor, links: Tensor) -> Tensor:
+        """h [N, width], links [3, n] -> [n]."""
+        chunks = torch.split(links[:2], PAIRS_AT_ONCE, dim=1)
+        return torch.cat([self._of(h[sources] * h[targets]) for sources, targets in chunks])
+
+    def _of(self, pair: Tensor) -> Tensor:
+        for position, linear in enumerate(self.maps):
+            pair = linear(F.relu(pair) if position else pair)
+        return pair.squeeze(-1)
 
 
 def layer_configs(architecture: Architecture, in_features: int, classes: int) -> list[LayerConfig]:
     """One configuration per layer, first to last."""
     configs = []
     width = in_features
+    last_width = architecture.decoder.width if architecture.decoder else classes
     for position in range(architecture.layers):
         is_last = position == architecture.layers - 1
         configs.append(
             LayerConfig(
                 in_channels=width,
-                out_channels=classes if is_last else architecture.hidden,
+                out_channels=last_width if is_last else architecture.hidden,
                 heads=architecture.output_heads if is_last else architecture.heads,
                 concat=not is_last,
                 bias=architecture.bias,
@@ -121,7 +152,8 @@ def build(
         layers.append(layer)
     whole_step = _whole_step(backend, operator, architecture)
     between = Between(architecture, [config.out_features for config in configs[:-1]])
-    return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between)
+    decoder = PairDecoder(architecture.decoder, seed) if architecture.decoder else None
+    return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between, decoder)
 
 
 def _whole_step(

@@ -1,4 +1,4 @@
-"""What is minimised and what is reported, as the labels say: one class for each node, or any number of labels.
+"""What is minimised and what is reported, as the labels say: one class for each node, any number of labels, or links.
 
 y [N] int64: mean cross-entropy; accuracy, the share of nodes whose largest logit is their class.
 y [N, C] float32, 1 for each label that a node has: mean binary cross-entropy over nodes and labels, and micro-F1 of the
@@ -6,12 +6,20 @@ labels whose logit is above 0, counted over all nodes and labels (Velickovic et 
 
     F1 = 2 TP / (2 TP + FP + FN)
 
-The functions are given the logits and labels of the nodes that count, and none besides.
+y [n] float32, 1 for a link and 0 for none: the binary cross-entropy of either, summed, and how high links are ranked
+(Hu et al. 2020, section 5). Hits@50 is the share of links above the 50th of the others, all of which all are held
+against; MRR is the mean of 1 / rank among a link's own others, equal scores halfway between first and last place.
+
+The functions are given the logits and labels of what counts, and none besides.
 """
+
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+HITS_AT = 50
 
 
 def has_many_labels(y: Tensor) -> bool:
@@ -21,18 +29,53 @@ def has_many_labels(y: Tensor) -> bool:
 
 def loss(logits: Tensor, y: Tensor) -> Tensor:
     """A scalar."""
-    return F.binary_cross_entropy_with_logits(logits, y) if has_many_labels(y) else F.cross_entropy(logits, y)
+    if has_many_labels(y):
+        return F.binary_cross_entropy_with_logits(logits, y)
+    if y.is_floating_point():
+        return -F.logsigmoid(logits[y > 0]).mean() - F.logsigmoid(-logits[y == 0]).mean()
+    return F.cross_entropy(logits, y)
 
 
-def score(logits: Tensor, y: Tensor) -> float:
-    """Accuracy or micro-F1, in [0, 1]; without any label, given or predicted, F1 is 0."""
-    if not has_many_labels(y):
-        return int((logits.argmax(-1) == y).sum()) / len(y)
+def score(logits: Tensor, y: Tensor, name: str = "") -> float:
+    """In [0, 1], the more the better; by its name in `SCORES`, else accuracy or micro-F1."""
+    return SCORES[name or metric(y)](logits, y)
+
+
+def metric(y: Tensor) -> str:
+    """What is scored unless a data set has it otherwise, as curves call it."""
+    return "micro_f1" if has_many_labels(y) else "accuracy"
+
+
+def _accuracy(logits: Tensor, y: Tensor) -> float:
+    return int((logits.argmax(-1) == y).sum()) / len(y)
+
+
+def _micro_f1(logits: Tensor, y: Tensor) -> float:
+    """Without any label, given or predicted, 0."""
     predicted, given = logits > 0, y > 0
     both, either = torch.stack([(predicted & given).sum(), predicted.sum() + given.sum()]).tolist()
     return 2 * both / either if either else 0.0
 
 
-def metric(y: Tensor) -> str:
-    """What `score` is called in curves."""
-    return "micro_f1" if has_many_labels(y) else "accuracy"
+def _hits(logits: Tensor, y: Tensor) -> float:
+    """With fewer others than places, every link is a hit, as for OGB's evaluator."""
+    links, others = logits[y > 0], logits[y == 0]
+    if len(others) < HITS_AT:
+        return 1.0
+    return int((links > others.topk(HITS_AT).values[-1]).sum()) / len(links)
+
+
+def _mrr(logits: Tensor, y: Tensor) -> float:
+    links = logits[y > 0].unsqueeze(-1)
+    others = logits[y == 0].view(len(links), -1)
+    above, not_below = (others > links).sum(1), (others >= links).sum(1)
+    rank = 1 + (above + not_below) / 2
+    return float((1 / rank).mean())
+
+
+SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {
+    "accuracy": _accuracy,
+    "micro_f1": _micro_f1,
+    "hits_at_50": _hits,
+    "mrr": _mrr,
+}

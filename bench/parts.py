@@ -5,13 +5,13 @@ part is a graph again, with nodes numbered from 0: graphs side by side, with no 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from bench.config import GraphBatches, NeighbourBatches, Training, WalkBatches
+from bench.config import GraphBatches, LinkBatches, NeighbourBatches, Training, WalkBatches
 from bench.sampling import Adjacency
 from bench.task import NodeTask
 from implementations.contract import Graph
@@ -27,7 +27,7 @@ class Part:
     graph: Graph
     x: Tensor
     y: Tensor
-    nodes: Tensor  # in the part's own numbers
+    nodes: Tensor  # in the part's own numbers; or links between such
 
 
 class Batches(Protocol[T]):
@@ -49,6 +49,12 @@ def around(task: NodeTask, nodes: Tensor) -> Part:
     return _of_graphs(task, torch.unique(task.graph_of[nodes]), nodes)
 
 
+def of_test(task: NodeTask) -> Part:
+    """As `around`, of the test nodes or links, with all edges that are known by then."""
+    part = around(task, task.held_out)
+    return part if task.test_graph is None else replace(part, graph=task.test_graph)
+
+
 def batches(task: NodeTask, training: Training, generator: torch.Generator) -> Batches[Part]:
     """What training sees of a task, epoch after epoch."""
     match training.batches:
@@ -61,6 +67,8 @@ def batches(task: NodeTask, training: Training, generator: torch.Generator) -> B
             return _Walks(task, Adjacency.of(task.graph), training.batches, generator)
         case NeighbourBatches():
             return _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
+        case LinkBatches(fanout=fanout):
+            return _Links(task, Adjacency.of(task.graph) if fanout else None, training.batches, generator)
 
 
 def induced(graph: Graph, x: Tensor, kept: Tensor) -> tuple[Graph, Tensor]:
@@ -136,6 +144,35 @@ class _Neighbours:
             nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
             graph = Graph(len(nodes), edges).with_self_loops()
             yield Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Links:
+    """Training links, and pairs that are none; with some neighbours of their nodes, or in the whole graph."""
+
+    task: NodeTask
+    adjacency: Adjacency | None
+    asked: LinkBatches
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        everything = -(-self.task.split.train.shape[1] // self.asked.links)
+        return min(everything, self.asked.steps or everything)
+
+    def __iter__(self) -> Iterator[Part]:
+        train = self.task.split.train
+        order = torch.randperm(train.shape[1], generator=self.generator)
+        for chosen in torch.split(order, self.asked.links)[: len(self)]:
+            none = torch.randint(self.task.graph.num_nodes, (2, len(chosen)), generator=self.generator)
+            yield self._part(torch.cat([train[:, chosen], torch.cat([none, torch.zeros_like(none[:1])])], dim=1))
+
+    def _part(self, links: Tensor) -> Part:
+        if self.adjacency is None:
+            return Part(self.task.graph, self.task.x, self.task.y, links)
+        targets, place = torch.unique(links[:2], return_inverse=True)
+        nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
+        graph = Graph(len(nodes), edges).with_self_loops()
+        return Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.cat([place, links[2:]]))
 
 
 def _of_graphs(task: NodeTask, graphs: Tensor, nodes: Tensor) -> Part:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from bench import network, objective, parts, seeds
 from bench.config import Architecture, Protocol, Training
@@ -15,7 +16,7 @@ from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
 from bench.task import NodeData, NodeTask, Split, row_normalised
 from bench.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
-from implementations.contract import Backend, LayerConfig, Operator
+from implementations.contract import Backend, Graph, LayerConfig, Operator
 from implementations.features import is_sparse
 
 GIB = 2**30
@@ -66,6 +67,7 @@ class Rig:
     torch_device: torch.device
     data: NodeData
     classes: int
+    metric: str
     memory_bytes: int | None  # at most, beside what is free
 
     @classmethod
@@ -80,9 +82,9 @@ class Rig:
         device, torch_device = DEVICES.get(job.device), enter(job, place)
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
         data = _load(job.dataset, job.protocol)
-        stated = DATASETS.get(job.dataset).info.classes  # not all need occur
-        classes = data.classes if objective.has_many_labels(data.y) else max(stated, int(data.y.max()) + 1)
-        rig = cls(backend, operator, device, torch_device, data, classes, place.memory_bytes)
+        info = DATASETS.get(job.dataset).info  # of whose classes not all need occur
+        classes = data.classes if objective.has_many_labels(data.y) else max(info.classes, int(data.y.max()) + 1)
+        rig = cls(backend, operator, device, torch_device, data, classes, info.metric, place.memory_bytes)
         training = None if isinstance(job, ParityJob) else job.training
         rig.require(rig.configs(job.architecture), *parts.largest(data.graph, data.graph_of, training))
         return rig
@@ -119,15 +121,17 @@ class Rig:
             prepared=self.backend.prepare(part.graph.to(self.torch_device), self.torch_device),
             y=part.y.to(self.torch_device),
             nodes=part.nodes.to(self.torch_device),
+            metric=self.metric,
         )
 
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
         """What training sees of a task: one graph once, or batches beside the graphs that validate."""
-        validation = self.inputs(parts.around(task, task.split.validation), features)
+        seen = parts.around(task, task.split.validation)
+        validation = self.inputs(seen, features)
         if task.graph_of is None and not training.batches:
             return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
         batches = parts.batches(task, training, seeds.generator(seed, "batches"))
-        return Material(_OnDevice(self, batches, features), validation)
+        return Material(_OnDevice(self, batches, features, seen, validation), validation)
 
     def model(self, architecture: Architecture, protocol: Protocol, seed: int) -> network.Network:
         """A network with the start weights of `seed`, on the device."""
@@ -140,17 +144,24 @@ class Rig:
 
 @dataclass(frozen=True, eq=False)
 class _OnDevice:
-    """Batches that come to the device one at a time."""
+    """Batches that come to the device one at a time; what is there already, the graph that validates, stays."""
 
     rig: Rig
     batches: Batches[Part]
     features: str
+    seen: Part
+    validation: Inputs
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Inputs]:
-        return (self.rig.inputs(part, self.features) for part in self.batches)
+        return (self._inputs(part) for part in self.batches)
+
+    def _inputs(self, part: Part) -> Inputs:
+        if part.graph is self.seen.graph:
+            return replace(self.validation, nodes=part.nodes.to(self.rig.torch_device))
+        return self.rig.inputs(part, self.features)
 
 
 # A worker runs the fits of many seeds one after the other; loading and normalising once serves them all.
@@ -175,4 +186,14 @@ def task_of(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
         split=Split(nodes.train, nodes.validation),
         held_out=nodes.test,
         graph_of=data.graph_of,
+        test_graph=_with_links(data.graph, nodes.validation) if protocol.validation_edges else None,
+        metric=plugin.info.metric,
     )
+
+
+def _with_links(graph: Graph, links: Tensor) -> Graph:
+    """The graph with each true link both ways, and no edge twice."""
+    true, N = links[:2, links[2] > 0], graph.num_nodes
+    sources, targets = torch.cat([graph.edge_index, true, true.flip(0)], dim=1)
+    keys = torch.unique(targets * N + sources)
+    return Graph(N, torch.stack([keys % N, keys // N]))

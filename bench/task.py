@@ -1,4 +1,8 @@
-"""A node classification task as training sees it, and the data sets that make one."""
+"""A task as training sees it, and the data sets that make one: of nodes to classify, or of links to tell from others.
+
+Links are columns [3, n] int64 in place of node numbers [n]: source, target, and 1 for a link or 0 for none. True ones
+come first; where each is ranked among others of its own, those follow in the same order, equally many each.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +14,14 @@ from torch import Tensor
 from implementations.contract import Graph
 from implementations.features import is_sparse
 
+LINK_METRICS = ("hits_at_50", "mrr")
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """What training and tuning may see. It has no test nodes: they are out of reach by type."""
 
-    train: Tensor  # node numbers [n] int64
+    train: Tensor  # node numbers [n] int64, or links [3, n]
     validation: Tensor
 
 
@@ -27,8 +33,10 @@ class NodeTask:
     x: Tensor  # [N, F] float32, sparse CSR or dense
     y: Tensor  # [N] int64 classes, or [N, C] float32 labels
     split: Split
-    held_out: Tensor  # test nodes; read in exactly one function, `bench.jobs.fit`
+    held_out: Tensor  # test nodes or links; read in exactly one function, `bench.jobs.fit`
     graph_of: Tensor | None = None  # [N] which of many graphs a node lies in
+    test_graph: Graph | None = None  # the edges that are known by the time of the test, if more
+    metric: str = ""  # what is scored, as in `DatasetInfo`
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,12 @@ class DatasetInfo:
     splits: tuple[str, ...]  # what `protocol.split` may name; the first is "default"
     digest: str  # of the files' digests, or of the generator's parameters
     graphs: int = 1
+    metric: str = ""  # a name in `bench.objective.SCORES`; "": accuracy, or micro-F1 where nodes have many labels
+
+    @property
+    def has_links(self) -> bool:
+        """Whether links are to be told from others, instead of nodes classified."""
+        return self.metric in LINK_METRICS
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +69,7 @@ class NodeData:
 
     graph: Graph
     x: Tensor  # [N, F] float32, sparse CSR or dense
-    y: Tensor  # [N] int64, a class each; or [N, C] float32, 1 for each label that a node has
+    y: Tensor  # [N] int64, a class each; or [N, C] float32, 1 for each label that a node has; zeros where links count
     graph_of: Tensor | None = None  # [N] which of many graphs, that share no edge, a node lies in; None: all in one
     differs: str = ""  # in what it is not what its name stands for, where a user's files are taken unverified
 
@@ -67,7 +81,7 @@ class NodeData:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """A split with its test nodes."""
+    """A split with its test nodes, or with its test links; of the links that train, all are true."""
 
     train: Tensor
     validation: Tensor

@@ -28,7 +28,8 @@ class Inputs:
     x: Tensor
     prepared: Any  # the graph in the back end's own form
     y: Tensor
-    nodes: Tensor
+    nodes: Tensor  # or links
+    metric: str = ""  # what is scored, as in `bench.task.DatasetInfo`
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,8 @@ class Material:
     validation: Inputs
 
     def whole(self) -> Inputs | None:
-        """The one graph that is learned from, if it is also the one that is validated on."""
-        if len(self.batches) != 1:
+        """The one graph that is learned from, if it is also validated on, and nodes are what counts."""
+        if len(self.batches) != 1 or has_links(self.validation.nodes):
             return None
         (only,) = self.batches
         return only if only.prepared is self.validation.prepared else None
@@ -51,7 +52,7 @@ class Curves:
     """One value per epoch; losses and scores are those of `bench.objective`."""
 
     train_loss: list[float] = field(default_factory=list)  # mean over the epoch's steps, before each update
-    validation_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)  # nan where nothing was validated
     validation_score: list[float] = field(default_factory=list)
 
 
@@ -88,11 +89,23 @@ def trainer(network: Network, material: Material, training: Training) -> Trainer
     return network.whole_step(problem) or Autograd(network, material, training)
 
 
+def has_links(nodes: Tensor) -> bool:
+    """Whether these are links [3, n] instead of node numbers [n]."""
+    return nodes.dim() == 2
+
+
+def asked(model: nn.Module, output: Tensor, y: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and labels of what counts, from a network's output for all nodes."""
+    if has_links(nodes):
+        return model.get_submodule("decoder")(output, nodes), nodes[2].to(output.dtype)
+    return output[nodes], y[nodes]
+
+
 class Autograd:
     """Training through autograd; Adam with L2 on every parameter, as the GAT authors' code has it."""
 
     def __init__(self, model: nn.Module, material: Material, training: Training) -> None:
-        self.model, self.validation = model, material.validation
+        self.model, self.validation, self.clip_norm = model, material.validation, training.clip_norm
         self.batches = itertools.chain.from_iterable(itertools.repeat(material.batches))
         # Fused: one pass over each parameter, where the default makes a tensor of every intermediate.
         self.adam = torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay, fused=True)
@@ -102,11 +115,20 @@ class Autograd:
         batch = next(self.batches)
         self.model.train()
         self.adam.zero_grad(set_to_none=True)
-        logits = self.model(batch.x, batch.prepared)[batch.nodes]
-        loss = objective.loss(logits, batch.y[batch.nodes])
+        output = self.model(batch.x, batch.prepared)
+        loss = objective.loss(*asked(self.model, output, batch.y, batch.nodes))
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.clip_norm is not None:
+            self._clip(self.clip_norm)
         self.adam.step()
         return loss.detach()
+
+    def _clip(self, norm: float) -> None:
+        named = list(self.model.named_parameters())
+        decodes = [parameter for name, parameter in named if name.startswith("decoder.")]
+        attends = [parameter for name, parameter in named if not name.startswith("decoder.")]
+        for parameters in filter(None, (attends, decodes)):
+            nn.utils.clip_grad_norm_(parameters, norm)
 
     def logits(self) -> Tensor:
         """Forward in evaluation mode on what validates, without gradients: [N, classes]."""
@@ -143,15 +165,17 @@ def fit(
         loss = statistics.fmean(float(trainer.step()) for _ in range(len(material.batches)))
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
-        validation_loss, score = _validate(trainer, material.validation)
+        validates = training.validates(epoch)
+        validation_loss, score = _validate(model, trainer, material.validation) if validates else (math.nan, math.nan)
         curves.train_loss.append(loss)
         curves.validation_loss.append(validation_loss)
         curves.validation_score.append(score)
-        on_epoch(epoch, score)
-        if rule.keeps(epoch, score, validation_loss):
+        if validates:
+            on_epoch(epoch, score)
+        if validates and rule.keeps(epoch, score, validation_loss):
             kept = {name: value.clone() for name, value in model.state_dict().items()}
         _require_learning(training, epoch, min(curves.train_loss))
-        if rule.patience_is_over(epoch):
+        if validates and rule.patience_is_over(epoch):
             break
     _require_end(training, epoch, min(curves.train_loss))
     best = rule.kept_epoch
@@ -213,7 +237,8 @@ class StoppingRule:
         return epoch - self.improved_epoch >= self.patience_epochs
 
 
-def _validate(trainer: Trainer, validation: Inputs) -> tuple[float, float]:
+def _validate(model: nn.Module, trainer: Trainer, validation: Inputs) -> tuple[float, float]:
     """Loss and score on the validation nodes."""
-    output, y = trainer.logits()[validation.nodes], validation.y[validation.nodes]
-    return float(objective.loss(output, y)), objective.score(output, y)
+    with torch.no_grad():
+        logits, y = asked(model, trainer.logits(), validation.y, validation.nodes)
+    return float(objective.loss(logits, y)), objective.score(logits, y, validation.metric)

@@ -1,10 +1,11 @@
-"""Small graphs in OGB's directory layout: what they hold is not ogbn-arxiv's and not ogbn-mag's."""
+"""Small graphs in OGB's directory layout: what they hold is not what OGB's files of those names hold."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 NODES, FEATURES, CLASSES, LINES = 90, 8, 5, 260
 
@@ -33,6 +34,44 @@ def write_mag(folder: Path, seed: int = 0) -> None:
     )
     _table(root / "raw" / "relations" / "author___writes___paper" / "edge.csv.gz", [[0, 1]])
     _table(root / "raw" / "num-node-dict.csv.gz", [["author", "paper"], [7, NODES]])
+
+
+def write_collab(folder: Path, seed: int = 0) -> None:
+    """ogbl_collab/: authors who write with their own kind, some of them year after year."""
+    edges, feats, _ = _papers(np.random.default_rng(seed))
+    generator = np.random.default_rng(seed + 1)
+    train, valid, test = edges[:160], edges[160:210], edges[210:]
+    others = {part: generator.integers(0, NODES, (60, 2)) for part in ("valid", "test")}
+    _links(
+        folder / "ogbl_collab",
+        np.concatenate([train, train[:5]]),
+        feats,
+        train={"edge": train, "weight": np.ones(len(train)), "year": np.full(len(train), 2017)},
+        valid={"edge": valid, "edge_neg": others["valid"]},
+        test={"edge": test, "edge_neg": others["test"]},
+    )
+
+
+def write_citation2(folder: Path, seed: int = 0) -> None:
+    """ogbl_citation2/: each link that is asked for has seven others of its own."""
+    edges, feats, _ = _papers(np.random.default_rng(seed))
+    generator = np.random.default_rng(seed + 1)
+    asked = {}
+    for part, links in {"train": edges[:200], "valid": edges[200:230], "test": edges[230:]}.items():
+        asked[part] = {"source_node": links[:, 0], "target_node": links[:, 1]}
+        if part != "train":
+            asked[part]["target_node_neg"] = generator.integers(0, NODES, (len(links), 7))
+    _links(folder / "ogbl_citation2", edges[:200], feats, **asked)
+
+
+def _links(root: Path, edges: np.ndarray, feats: np.ndarray, **parts: dict[str, np.ndarray]) -> None:
+    _table(root / "raw" / "edge.csv.gz", edges)
+    _table(root / "raw" / "num-edge-list.csv.gz", [[len(edges)]])
+    _table(root / "raw" / "num-node-list.csv.gz", [[NODES]])
+    _table(root / "raw" / "node-feat.csv.gz", np.round(feats, 6))
+    (root / "split" / "time").mkdir(parents=True)
+    for part, arrays in parts.items():
+        torch.save(arrays, root / "split" / "time" / f"{part}.pt")
 
 
 def _papers(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

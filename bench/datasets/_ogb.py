@@ -1,4 +1,4 @@
-"""Node classification in the layout of the Open Graph Benchmark (Hu et al. 2020): gzipped CSV without headers.
+"""Graphs in the layout of the Open Graph Benchmark (Hu et al. 2020): gzipped CSV without headers.
 
     raw/edge.csv.gz             source, target
     raw/node-feat.csv.gz        a row of numbers for each node
@@ -32,13 +32,9 @@ from bench.datasets._files import FileStore
 from bench.datasets._unpinned import Unpinned
 from bench.task import DatasetInfo, DataUnavailable, NodeData, Nodes
 
-UPSTREAM = "https://snap.stanford.edu/ogb/data/nodeproppred"
+UPSTREAM = "https://snap.stanford.edu/ogb/data"
 
 PARTS = ("train", "valid", "test")
-COMMON = (
-    "edge.csv.gz", "node-feat.csv.gz", "node-label.csv.gz", "num-edge-list.csv.gz",
-    *(f"{part}.csv.gz" for part in PARTS),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,14 @@ class Layout:
     node_type: str = ""  # of several; empty where there is one
     edge_type: str = ""
     all_nodes: Mapping[str, int] = field(default_factory=dict)  # number of nodes of each type, where there are several
+    family: str = "nodeproppred"
+    tables: tuple[str, ...] = ("node-feat", "node-label")  # besides those of the edges
+    parts: str = "csv.gz"  # the split's files
+
+    @property
+    def address(self) -> str:
+        """Of the upstream archive."""
+        return f"{UPSTREAM}/{self.family}/{self.archive}.zip"
 
     @property
     def sizes(self) -> str:
@@ -66,9 +70,8 @@ class Layout:
             self.sizes: "raw",
             "edge.csv.gz": of_edges,
             "num-edge-list.csv.gz": of_edges,
-            "node-feat.csv.gz": f"raw/node-feat/{self.node_type}" if typed else "raw",
-            "node-label.csv.gz": f"raw/node-label/{self.node_type}" if typed else "raw",
-            **{f"{part}.csv.gz": of_split for part in PARTS},
+            **{f"{table}.csv.gz": f"raw/{table}/{self.node_type}" if typed else "raw" for table in self.tables},
+            **{f"{part}.{self.parts}": of_split for part in PARTS},
         }
 
     def store(self, name: str) -> FileStore:
@@ -77,13 +80,8 @@ class Layout:
         roots = (place, f"{place}/{self.archive}", self.archive)
         return FileStore(
             name=name,
-            pinned=dict.fromkeys((*COMMON, self.sizes)),
-            sources=(
-                UpstreamArchive(
-                    f"{UPSTREAM}/{self.archive}.zip",
-                    {file: f"{folder}/{file}" for file, folder in folders.items()},
-                ),
-            ),
+            pinned=dict.fromkeys(folders),
+            sources=(UpstreamArchive(self.address, {file: f"{folder}/{file}" for file, folder in folders.items()}),),
             folders=tuple(f"{root}/{folder}" for root in roots for folder in dict.fromkeys(folders.values())),
         )
 
@@ -102,7 +100,7 @@ class Ogb(Unpinned):
         """The split that comes with the files; the seed has no effect."""
         _splits.chosen(self.stated, split)
         contents = self.store.read([f"{part}.csv.gz" for part in PARTS])
-        parts = [_column(contents, f"{part}.csv.gz") for part in PARTS]
+        parts = [column(contents, f"{part}.csv.gz") for part in PARTS]
         together = np.concatenate(parts)
         if len(np.unique(together)) < len(together) or together.min() < 0 or together.max() >= data.graph.num_nodes:
             raise DataUnavailable(f"{self.stated.name}: the split repeats a node, or names one that does not exist")
@@ -115,29 +113,48 @@ def parse(contents: Mapping[str, bytes], stated: DatasetInfo, layout: Layout) ->
     Raises:
         DataUnavailable: a file is not what the head of this file says.
     """
-    sizes = _sizes(contents, layout)
+    sizes = sizes_of(contents, layout)
     N = sizes[layout.node_type]
-    edges, x, y = _table(contents, "edge.csv.gz", np.int64), _features(contents), _column(contents, "node-label.csv.gz")
-    listed = int(_column(contents, "num-edge-list.csv.gz").sum())
-    if edges.shape != (listed, 2) or len(x) != N or len(y) != N:
-        raise DataUnavailable(
-            f"edge.csv.gz {edges.shape}, node-feat.csv.gz {x.shape}, node-label.csv.gz {y.shape}: not {listed:,} edges "
-            f"and a row of each for {N:,} nodes"
-        )
-    if edges.min(initial=0) < 0 or edges.max(initial=-1) >= N or y.min() < 0:
-        raise DataUnavailable(
-            f"edge.csv.gz, node-label.csv.gz: an edge leads beyond the {N:,} nodes, or a class is < 0"
-        )
+    edges, x, y = lines(contents, N), rows(contents, "node-feat.csv.gz", N), column(contents, "node-label.csv.gz")
+    if len(y) != N or y.min() < 0:
+        raise DataUnavailable(f"node-label.csv.gz {y.shape}: not a class, from 0 on, for each of {N:,} nodes")
     sources, targets = edges.T
     return NodeData(
         graph=_tensors.graph(N, np.append(sources, targets), np.append(targets, sources)),
         x=torch.from_numpy(x),
         y=torch.from_numpy(y),
-        differs=_differs(stated, layout, sizes, len(edges), x.shape[1]),
+        differs=differs(stated, layout, sizes, len(edges), x.shape[1]),
     )
 
 
-def _differs(stated: DatasetInfo, layout: Layout, sizes: Mapping[str, int], edges: int, features: int) -> str:
+def lines(contents: Mapping[str, bytes], num_nodes: int) -> npt.NDArray[np.int64]:
+    """The edges as they stand in their file, [E, 2].
+
+    Raises:
+        DataUnavailable: there are not as many as are listed, or one leads to a node that does not exist.
+    """
+    edges, listed = table(contents, "edge.csv.gz", np.int64), int(column(contents, "num-edge-list.csv.gz").sum())
+    if edges.shape != (listed, 2):
+        raise DataUnavailable(f"edge.csv.gz {edges.shape}: not {listed:,} edges")
+    if edges.min(initial=0) < 0 or edges.max(initial=-1) >= num_nodes:
+        raise DataUnavailable(f"edge.csv.gz: an edge leads beyond the {num_nodes:,} nodes")
+    return edges
+
+
+def rows(contents: Mapping[str, bytes], name: str, count: int) -> npt.NDArray[np.float32]:
+    """A row of numbers for each of so many things.
+
+    Raises:
+        DataUnavailable: there are not as many.
+    """
+    values = table(contents, name, np.float32)
+    if len(values) != count:
+        raise DataUnavailable(f"{name} {values.shape}: not a row for each of {count:,}")
+    return values
+
+
+def differs(stated: DatasetInfo, layout: Layout, sizes: Mapping[str, int], edges: int, features: int) -> str:
+    """In what files are not those of the data set, as far as their sizes tell."""
     found = _counted(sizes, edges, features)
     expected = _counted(layout.all_nodes or {"": stated.nodes}, layout.edges, stated.features)
     return "" if found == expected else f"these files hold {found}; {stated.title} has {expected}"
@@ -149,32 +166,29 @@ def _counted(sizes: Mapping[str, int], edges: int, features: int) -> str:
     return f"{nodes}, {edges:,} edges and {features} features"
 
 
-def _sizes(contents: Mapping[str, bytes], layout: Layout) -> dict[str, int]:
+def sizes_of(contents: Mapping[str, bytes], layout: Layout) -> dict[str, int]:
     """Number of nodes by type, of the one graph there must be."""
-    table = _table(contents, layout.sizes, np.int64, header=bool(layout.node_type))
+    counts = table(contents, layout.sizes, np.int64, header=bool(layout.node_type))
     names = _header(contents, layout.sizes) if layout.node_type else [""]
-    if table.shape != (1, len(names)) or layout.node_type not in names:
+    if counts.shape != (1, len(names)) or layout.node_type not in names:
         wanted = f"nodes of type {layout.node_type}" if layout.node_type else "one number"
         raise DataUnavailable(f"{layout.sizes}: not one graph with {wanted}")
-    return dict(zip(names, map(int, table[0]), strict=True))
+    return dict(zip(names, map(int, counts[0]), strict=True))
 
 
-def _features(contents: Mapping[str, bytes]) -> npt.NDArray[np.float32]:
-    return _table(contents, "node-feat.csv.gz", np.float32)
-
-
-def _column(contents: Mapping[str, bytes], name: str) -> npt.NDArray[np.int64]:
-    table = _table(contents, name, np.int64)
-    if table.shape[1] != 1:
-        raise DataUnavailable(f"{name}: {table.shape[1]} columns instead of one")
-    return np.ascontiguousarray(table[:, 0])
+def column(contents: Mapping[str, bytes], name: str) -> npt.NDArray[np.int64]:
+    """The only column of a file of integers."""
+    values = table(contents, name, np.int64)
+    if values.shape[1] != 1:
+        raise DataUnavailable(f"{name}: {values.shape[1]} columns instead of one")
+    return np.ascontiguousarray(values[:, 0])
 
 
 def _header(contents: Mapping[str, bytes], name: str) -> list[str]:
     return gzip.decompress(contents[name]).decode().splitlines()[0].split(",")
 
 
-def _table(contents: Mapping[str, bytes], name: str, dtype: Any, *, header: bool = False) -> npt.NDArray[Any]:
+def table(contents: Mapping[str, bytes], name: str, dtype: Any, *, header: bool = False) -> npt.NDArray[Any]:
     """[rows, columns]; pandas, since NumPy needs minutes for a million rows of text."""
     import pandas as pd
 

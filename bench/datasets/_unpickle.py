@@ -1,7 +1,8 @@
 """Pickles of arrays, sparse matrices and adjacency lists, and of nothing else.
 
-A pickle is a program: it may call anything it can name. This reader knows the six names that the Planetoid files
-use, written by Python 2 with a NumPy and a SciPy whose modules have moved since; every other name is refused.
+A pickle is a program: it may call anything it can name. This reader knows the names that the Planetoid files use,
+written by Python 2 with a NumPy and a SciPy whose modules have moved since, and those of arrays that torch saved;
+every other name is refused.
 """
 
 import io
@@ -16,14 +17,15 @@ from scipy.sparse import csr_matrix
 from bench.task import DataUnavailable
 
 
-def load(content: bytes) -> Any:
-    """The array, `csr_matrix` or defaultdict of lists in a pickle.
+def load(content: bytes, skip: int = 0) -> Any:
+    """The array, `csr_matrix` or dictionary of such in a pickle, or in the one after so many others.
 
     Raises:
         DataUnavailable: it names anything else, or is no pickle.
     """
+    stream = io.BytesIO(content)
     try:
-        value = _Restricted(io.BytesIO(content), encoding="latin1").load()
+        *_, value = (_Restricted(stream, encoding="latin1").load() for _ in range(skip + 1))
     except (pickle.UnpicklingError, EOFError) as problem:
         raise DataUnavailable(f"not a pickle of arrays: {problem}") from None
     return value.matrix() if isinstance(value, _CsrFields) else value
@@ -50,11 +52,21 @@ class _CsrFields:
         return csr_matrix((self.data, self.indices, self.indptr), shape=self._shape)
 
 
+def _bytes(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes for Python 2 to read."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it encodes in {encoding!r}, which is refused")
+    return text.encode("latin1")
+
+
+_ARRAY = np.empty(0).__reduce__()[0]
 _ADMITTED = {
+    "_codecs.encode": _bytes,
     "__builtin__.list": list,  # what a defaultdict makes
     "collections.defaultdict": defaultdict,
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
-    "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
+    "numpy.core.multiarray._reconstruct": _ARRAY,
+    "numpy._core.multiarray._reconstruct": _ARRAY,  # since NumPy 2
     "scipy.sparse.csr.csr_matrix": _CsrFields,
 }

@@ -3,7 +3,7 @@
 Split by time: learn from papers until 2017, validate on those of 2018, test on later ones.
 """
 
-from bench.datasets._ogb import UPSTREAM, Layout, Ogb
+from bench.datasets._ogb import Layout, Ogb
 from bench.task import DatasetInfo
 
 _layout = Layout(archive="arxiv", split="time", edges=1_166_243)
@@ -12,7 +12,7 @@ DATASET = Ogb(
     DatasetInfo(
         name="ogbn_arxiv",
         title="ogbn-arxiv",
-        source=f"{UPSTREAM}/arxiv.zip",
+        source=_layout.address,
         licence="ODC-BY",
         citation="Hu et al. 2020",
         nodes=169_343,

@@ -4,7 +4,7 @@ The whole has authors, institutions and fields of study besides; Brody et al. 20
 Split by time: learn from papers until 2017, validate on those of 2018, test on later ones.
 """
 
-from bench.datasets._ogb import UPSTREAM, Layout, Ogb
+from bench.datasets._ogb import Layout, Ogb
 from bench.task import DatasetInfo
 
 PAPERS = 736_389
@@ -22,7 +22,7 @@ DATASET = Ogb(
     DatasetInfo(
         name="ogbn_mag",
         title="ogbn-mag (papers)",
-        source=f"{UPSTREAM}/mag.zip",
+        source=_layout.address,
         licence="ODC-BY",
         citation="Hu et al. 2020; Wang et al. 2020",
         nodes=PAPERS,
