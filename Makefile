@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table perf test check test-gpu test-faults test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check docs test-gpu test-faults test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ $(READY): pyproject.toml constraints.txt setup.py $(KERNELS)
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11 with venv was found; install it, or name it: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	@echo 'Setting up .venv; this takes some minutes, once.'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]' \
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_ARGS) --constraint constraints.txt --editable '.[dev,docs]' \
 		|| { echo 'Set-up failed: pip says why above. Without a way to the package index, point pip at a mirror with PIP_ARGS.' >&2; exit 2; }
 	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # once, on all cores: some libraries ship files for other Pythons
 	@touch $(READY)
@@ -69,6 +69,10 @@ check: setup ## style and types
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/python -m ruff format --check .
 	@$(VENV)/bin/python -m mypy
+
+docs: setup ## build the documents into docs/_build/html; a warning or a dead link fails
+	@$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'
 
 test-gpu: setup ## run the tests that need an accelerator
 	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)
@@ -105,4 +109,4 @@ lock: setup ## write constraints.txt from what is installed
 	@mv constraints.new constraints.txt
 
 clean: ## remove .venv and caches; results stay
-	@rm -rf $(VENV) *.egg-info build implementations/backends/_fused/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) *.egg-info build docs/_build docs/_generated implementations/backends/_fused/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,4 @@
-"""The command line: which command, and how its end becomes an exit code.
-
-0 done, 1 some job failed, 2 the user's mistake (one clear line), 130 interrupted.
-"""
+"""The command line: which command, and how its end becomes an exit code (`EXIT_CODES`)."""
 
 import argparse
 import errno
@@ -28,6 +25,12 @@ COMMANDS = {
     "doctor": "what is installed, what is missing, and what follows from it",
 }
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+EXIT_CODES = {
+    DONE: "done",
+    FAILED: "something was done and failed: a job, a check, a download",
+    USER_ERROR: "your mistake, or a file or folder that the system refuses; one line says which, and what to do",
+    INTERRUPTED: "interrupted by Ctrl-C; what was finished is recorded",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,24 +66,33 @@ def _cure(problem: OSError) -> str:
 
 
 def _run(arguments: list[str]) -> int:
-    """Only the chosen command's module is imported, so `--help` and mistakes answer at once."""
-    overview = argparse.ArgumentParser(
-        prog="bench",
-        description="Compare implementations of GAT and GATv2: parity, accuracy, speed, memory.",
-        epilog="`bench COMMAND --help` tells more. "
-        "Exit codes: 0 done, 1 some job failed, 2 your mistake, 130 interrupted.",
-    )
-    commands = overview.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = arguments[0] if arguments else ""
-    for name, summary in COMMANDS.items():
-        parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == chosen:
-            command = importlib.import_module(f"bench.commands.{name}")
-            command.configure(parser)
-            parser.set_defaults(execute=command.execute)
-    parsed = overview.parse_args(arguments)
+    parsed = parsers(arguments[:1])[0].parse_args(arguments)
     code: int = parsed.execute(parsed)
     return code
+
+
+def parsers(configured: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The whole command line, and each command's part of it.
+
+    Only the modules of `configured` are imported, so `--help` and mistakes answer at once; other commands lack their
+    arguments.
+    """
+    codes = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
+    whole = argparse.ArgumentParser(
+        prog="bench",
+        description="Compare implementations of GAT and GATv2: parity, accuracy, speed, memory.",
+        epilog=f"`bench COMMAND --help` tells more. {codes}",
+    )
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parts = {}
+    for name, summary in COMMANDS.items():
+        part = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=codes)
+        if name in configured:
+            command = importlib.import_module(f"bench.commands.{name}")
+            command.configure(part)
+            part.set_defaults(execute=command.execute)
+        parts[name] = part
+    return whole, parts
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:

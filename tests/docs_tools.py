@@ -1,0 +1,70 @@
+"""What a document tells its reader to type, and how a test does it."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+# A cluster's page starts clusters: tests of its own do so.
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts and path.name != "cluster.md")
+
+QUICK = {"smoke", "question.toml"}
+"""Experiments that take a minute, which `whole` runs to the end; of others it is asked what would be run."""
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    """Fenced blocks of a kind, in order; `kind` is all that stands after the fence."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """Every line of every block of kind `sh`."""
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line]
+
+
+def files(page: Path) -> dict[str, str]:
+    """The files that a reader is told to save: the TOML blocks that have a name."""
+    named = re.findall(r"^```toml (\w+)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return {f"{name}.toml": text for name, text in named}
+
+
+def follow(
+    command: str, bench: Callable[[list[str]], int], conformance: Callable[[list[str]], int], *, whole: bool = False
+) -> list[int]:
+    """Do what the line says and return the exit codes.
+
+    Shortened where it would take minutes (`--dry-run`) or serve until somebody stops it (`--help`); make is asked what
+    it would run, and that is run.
+    """
+    words = shlex.split(command)
+    if words[0] == "make":
+        return [code for line in _recipe(words[1:]) for code in follow(line, bench, conformance, whole=whole)]
+    if words[0] == "bench":
+        return [bench(_shortened(words[1:], QUICK if whole else set()))]
+    if words[:3] == ["python", "-m", "implementations.conformance"]:
+        return [conformance(words[3:])]
+    assert command in ("source .venv/bin/activate", "python -m pytest -m gpu"), f"no test follows `{command}`"
+    return []
+
+
+def _shortened(words: list[str], runnable: set[str]) -> list[str]:
+    name = next((word for word in words[1:] if not word.startswith("-")), "default")
+    if words[0] in ("ui", "studies"):
+        return [words[0], "--help"]
+    if (words[0] == "run" and name not in runnable) or (words[0] == "tables" and name != "gatv2-tables13-17"):
+        return words if {"--dry-run", "--list"} & set(words) else [*words, "--dry-run"]
+    return words
+
+
+def _recipe(words: list[str]) -> list[str]:
+    """The commands of a make target, as one would type them; those that set up are left out."""
+    # -o setup: it is up to date, so that only the target's own recipe is printed.
+    shown = subprocess.run(
+        ["make", "-n", "-C", str(ROOT), "-o", "setup", *words], capture_output=True, text=True, check=True
+    ).stdout
+    lines = [line.strip().replace(".venv/bin/python -m bench", "bench") for line in shown.splitlines()]
+    lines = [line.replace(".venv/bin/python", "python") for line in lines]
+    return [line for line in lines if line.startswith(("bench", "python -m implementations", "python -m pytest"))]
