@@ -1,6 +1,7 @@
 """An SQLite file that others own, MLflow and Optuna: its URL, whether it is sound, setting it aside."""
 
 import sqlite3
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,9 +14,18 @@ def url(path: Path) -> str:
     """The URL of an SQLite file with an absolute path.
 
     MLflow and SQLAlchemy decode percent signs and SQLAlchemy splits at a question mark; every other character stays as
-    it is, because MLflow also creates the parent folder of the undecoded path.
+    it is, because MLflow also creates the parent folder of the undecoded path (see `remove_undecoded`).
     """
     return _SCHEME + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def remove_undecoded(url: str) -> None:
+    """Remove the empty folders that MLflow creates at a URL whose percent signs it did not decode."""
+    undecoded = Path(url.removeprefix(_SCHEME))
+    if path_of(url) not in (None, undecoded):
+        with suppress(OSError):
+            for folder in undecoded.parents:
+                folder.rmdir()  # fails at the first that is not empty
 
 
 def path_of(url: str) -> Path | None:

@@ -79,6 +79,7 @@ class Tracking:
                 self._prepare(path)
             owner = Owner.here()
             self._client = MlflowClient(self._uri)
+            sqlite_file.remove_undecoded(self._uri)
             self._store = _MlflowStore(self._client, owner)
             self._jobs = Jobs(self._store)
             self._cells = Cells(self._store, owner)
@@ -252,8 +253,10 @@ class _MlflowStore:
         return run_id
 
     def change(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str | None]) -> None:
-        # MLflow shows the value with the latest time, so a changed value must be given a later one.
-        points = [Point(name, value, 0, _now_ms()) for name, value in metrics.items()]
+        # MLflow shows the value with the latest time, so a changed value must be given a later one, whatever the clock says.
+        known = self._client.get_run(run_id).to_proto().data.metrics if metrics else ()
+        later_ms = max([_now_ms(), *(metric.timestamp + 1 for metric in known)])
+        points = [Point(name, value, 0, later_ms) for name, value in metrics.items()]
         self._log(run_id, points, tags=[RunTag(name, text) for name, text in tags.items() if text is not None])
         for name, text in tags.items():
             if text is None:

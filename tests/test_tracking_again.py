@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -64,6 +65,15 @@ def test_a_further_seed_updates_its_cell(results):
     cell = by_name(runs(results))[str(PYG)]
     assert cell.info.run_id == before
     assert cell.data.metrics == {"accuracy_test_pct_mean": 70.0, "accuracy_test_pct_std": 1.0}
+
+
+def test_a_changed_number_is_shown_though_the_clock_went_back(results, monkeypatch):
+    tracking = sync(results, some_records(), live=True)
+    for hours_back in (1, 2):
+        monkeypatch.setattr(time, "time", lambda now=time.time(), back=hours_back: now - 3600 * back)
+        rows = [Row(PYG, {"accuracy_test_pct_mean": 81.5 - hours_back}), ROWS[1]]
+        tracking.sync(NAME, GRID, some_records(), rows, live=True)
+        assert by_name(runs(results))[str(PYG)].data.metrics == {"accuracy_test_pct_mean": 81.5 - hours_back}
 
 
 def test_a_number_that_no_longer_holds_disappears(results):
