@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table perf test check docs test-gpu test-faults test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check docs test-gpu test-faults soak test-slow parity data ui list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,8 +77,11 @@ docs: setup ## build the documents into docs/_build/html; a warning or a dead li
 test-gpu: setup ## run the tests that need an accelerator
 	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)
 
-test-faults: setup ## kill, fill, tear, lock and starve it, and see that nothing is lost
+test-faults: setup ## kill, fill, tear, lock and starve it, and see that nothing is lost (KILLS=50 kills as often)
 	@$(VENV)/bin/python -m pytest -m faults $(ARGS)
+
+soak: setup ## the smoke experiment N times in a row: memory, open files and disk do not grow (N=200)
+	@SOAK=$(or $(N),200) $(VENV)/bin/python -m pytest tests/test_soak.py -m faults $(ARGS)
 
 test-slow: setup ## run the tests that take minutes
 	@$(VENV)/bin/python -m pytest -m slow $(ARGS)

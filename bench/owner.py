@@ -15,7 +15,7 @@ from typing import Self
 import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_SAME_START_S = 2.0  # psutil derives a start time from the boot time, which clock corrections shift slightly
+_SAME_START_S = 2.0  # the boot time, in whole seconds, is added and taken off again
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,17 @@ class Owner:
     host: str
     boot: str
     pid: int
-    started_s: float  # since the epoch
+    started_s: float  # since the host's boot: time since the epoch changes when the clock is set
 
     @classmethod
     def here(cls) -> Self:
         """This process."""
-        return cls(platform.node(), _boot_id(), os.getpid(), psutil.Process().create_time())
+        return cls.of(psutil.Process())
+
+    @classmethod
+    def of(cls, process: psutil.Process) -> Self:
+        """A process of this host."""
+        return cls(platform.node(), _boot_id(), process.pid, _started_s(process))
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Self | None:
@@ -61,12 +66,16 @@ class Owner:
             return True
         try:
             process = psutil.Process(self.pid)
-            reused = abs(process.create_time() - self.started_s) > _SAME_START_S
+            reused = abs(_started_s(process) - self.started_s) > _SAME_START_S
             return reused or process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
         except psutil.AccessDenied:
             return False
+
+
+def _started_s(process: psutil.Process) -> float:
+    return process.create_time() - psutil.boot_time()
 
 
 @cache

@@ -6,8 +6,8 @@ finished begins anew and, its sampler being seeded, proposes what it proposed be
 
 import sqlite3
 import warnings
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from filelock import FileLock
 from bench import sqlite_file
 from bench.config import Choice, FloatRange
 from bench.errors import UserError, naming
+from bench.mlflow_store import shown
 from bench.outcomes import Trial, Tuned
 from bench.records import Record
 from bench.work import TuneJob
@@ -48,6 +49,28 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
             grace_period=4 * HEARTBEAT_S,
             heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),
         )
+
+
+class StudyStoreUnavailable(Exception):
+    """The store could not be read or written; the text is one sentence."""
+
+
+@contextmanager
+def naming_store(url: str) -> Iterator[None]:
+    """Have what the database says name the store, without a page of SQL.
+
+    Raises:
+        StudyStoreUnavailable: it could not be read or written, as on a full disk.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as problem:
+        cause = problem.__cause__ if isinstance(problem, StorageInternalError) else problem
+        said = str(getattr(cause, "orig", cause)).partition("\n")[0]
+        raise StudyStoreUnavailable(f"the Optuna store {shown(url)}: {said}") from problem
 
 
 def mend(url: str, records: Iterable[Record]) -> list[str]:

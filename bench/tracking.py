@@ -253,7 +253,7 @@ class _MlflowStore:
         return run_id
 
     def change(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str | None]) -> None:
-        # MLflow shows the value with the latest time, so a changed value must be given a later one, whatever the clock says.
+        # MLflow shows the value with the latest time, so a changed one gets a later time, whatever the clock says.
         known = self._client.get_run(run_id).to_proto().data.metrics if metrics else ()
         later_ms = max([_now_ms(), *(metric.timestamp + 1 for metric in known)])
         points = [Point(name, value, 0, later_ms) for name, value in metrics.items()]

@@ -39,8 +39,22 @@ def tune(
         storage_url: any Optuna storage URL.
         evaluate: trains once.
         on_trial: called after each trial with its number and mean validation accuracy.
+
+    Raises:
+        StudyStoreUnavailable: the storage could not be read or written; what it holds is taken up again next time.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with study_store.naming_store(storage_url):
+        return _tune(job, defaults, storage_url, evaluate, on_trial)
+
+
+def _tune(
+    job: TuneJob,
+    defaults: Mapping[str, Setting],
+    storage_url: str,
+    evaluate: Evaluate,
+    on_trial: Callable[[int, float], None],
+) -> Tuned:
     study = _study(job, storage_url)
     _fail_abandoned(study)
     while (done := len(_finished(study))) < job.trials:

@@ -1,5 +1,6 @@
 """Views of the records: tables, plots, page, MLflow. Each can be rebuilt from the records alone."""
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -116,7 +117,9 @@ def live_tracking(uri: str | None, folder: ResultsFolder, experiment: Experiment
     tracking.start()
     try:
         yield tracking
-    except BaseException:
+    except BaseException as end:
+        if isinstance(end, KeyboardInterrupt):
+            sys.stderr.write("\nbench: ending; MLflow is told, Ctrl-C once more ends at once\n")
         tracking.finish(interrupted=True)
         raise
     tracking.finish()

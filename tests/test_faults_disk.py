@@ -12,6 +12,7 @@ import record_builders as build
 from fault_tools import SmallDisk, bench, ids, is_a_users_error, small_disk, succeeds, tiny
 
 from bench import records, sqlite_file
+from bench.outcomes import NotDone
 
 pytestmark = pytest.mark.faults
 LONG = ("max_epochs = 30", "max_epochs = 150\nstop_on = 'never'")  # records of some KiB
@@ -78,6 +79,24 @@ def test_a_full_mlflow_store_does_not_stop_the_run(disk, tmp_path):
     assert len(ids(tmp_path / "results" / "tiny")) == 5
     disk.make_room()
     assert disk.bench("mlflow", "sync", "--mlflow", uri, "--results", tmp_path / "results").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_study_is_a_line_and_the_study_is_run_when_there_is_room(disk, tmp_path):
+    store, results = disk.place / "optuna.db", tmp_path / "results"
+    run = ("run", tiny(tmp_path), "--mlflow", "off", "--results", results, "--storage", sqlite_file.url(store))
+    disk.fill(but_kib=40)
+    full = disk.bench(*run)
+    assert (full.returncode, "Traceback" in full.stderr) == (1, False), full.stderr
+    assert f"error: StudyStoreUnavailable: the Optuna store {store}: database or disk is full" in full.stderr
+    finished = ids(results / "tiny")
+    disk.make_room()
+    again = disk.bench(*run)
+    assert again.returncode == 0, again.stderr
+    everything = records.latest(records.read(results / "tiny"))
+    assert len(everything) == 6
+    assert set(finished) <= set(everything)
+    assert not any(isinstance(record.outcome, NotDone) for record in everything.values())
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_before_anything_runs(disk, tmp_path):

@@ -1,59 +1,39 @@
-"""`kill -9` of the whole process group at random moments loses nothing and doubles nothing."""
+"""`kill -9` of runners, workers and the MLflow server at random moments loses nothing and doubles nothing."""
 
+import itertools
 import os
 import random
 import signal
 import subprocess
-import sys
-import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+import optuna
+import psutil
 import pytest
+from fault_tools import BENCH, ROOT, succeeds, tiny
+from server_tools import Server, agrees
 
-from bench import experiment_file, records
+from bench import mlflow_store, records, study_store
 from bench.outcomes import Checked, Fitted, Timed, Tuned
 
-TINY = """
-title = "tiny"
-backends = ["scatter"]
-operators = ["gat"]
-datasets = ["blocks"]
-devices = ["cpu"]
-seeds = [0, 1, 2]
-[training]
-max_epochs = 30
-[tuning]
-trials = 3
-seeds = [100, 101]
-space = { "training.lr" = { low = 1e-3, high = 1e-1, log = true } }
-[timing]
-rounds = 1
-samples = 2
-min_sample_s = 0.01
-max_phase_s = 0.5
-"""
+KILLS = int(os.environ.get("KILLS", "10"))
+BETWEEN_S = (0.5, 9.0)  # from the first imports to the last fits of a run of some seconds
 
 
-def start(experiment: str, results: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "bench", "run", experiment, "--results", str(results)]
-    return subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def start(experiment: Path, results: Path, uri: str) -> subprocess.Popen:
+    command = [*BENCH, "run", str(experiment), "--results", str(results), "--mlflow", uri]
+    log = (results.parent / "errors.log").open("ab")
+    with log:
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=log)
 
 
-def run_to_the_end(experiment: str, results: Path) -> float:
-    begun = time.monotonic()
-    process = start(experiment, results)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return time.monotonic() - begun
-
-
-def substance(results: Path) -> dict[str, object]:
+def substance(folder: Path) -> dict[str, object]:
     """What a record says that must not depend on when, where and how often a run was disturbed."""
-    found = records.read(results)
-    assert len({record.id for record in found}) == len(found), "a job is recorded twice"
-    return {record.id: decided(record) for record in found}
+    final = [record for record in records.read(folder) if record.final]
+    assert len({record.id for record in final}) == len(final), "a job is recorded twice"
+    return {record.id: decided(record) for record in final}
 
 
 def decided(record: records.Record) -> object:
@@ -71,48 +51,101 @@ def decided(record: records.Record) -> object:
             return outcome.status
 
 
-def disturb(experiment: str, results: Path, kills: int, whole_s: float) -> int:
-    """Kill at random moments; returns how many kills hit a run that was not over yet."""
-    moments = random.Random(kills)
-    hits = 0
-    for _ in range(kills):
-        process = start(experiment, results)
-        try:
-            process.communicate(timeout=moments.uniform(0.5, max(2.0, whole_s / 3)))
-        except subprocess.TimeoutExpired:
-            hits += 1
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return hits
+def studies_agree(folder: Path) -> None:
+    """Each recorded study is in the Optuna store as it is on record; none has trials that never ended."""
+    url = study_store.default_url(folder)
+    recorded = [record.outcome for record in records.read(folder) if isinstance(record.outcome, Tuned)]
+    assert sorted(optuna.get_all_study_names(url)) == sorted(tuned.study for tuned in recorded)
+    for tuned in recorded:
+        trials = optuna.load_study(study_name=tuned.study, storage=url).trials
+        done = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
+        assert [trial.params for trial in done] == [trial.settings for trial in tuned.trials]
+        assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}
 
 
-def mlflow_states(results: Path) -> list[str]:
-    from mlflow import MlflowClient
+def survive(experiment: Path, results: Path, dice: random.Random, most: int, server: Server | None) -> Counter[str]:
+    """One experiment to its end, however often it takes; returns what was killed on the way, at most so many times."""
+    uri = server.uri if server else mlflow_store.default_uri(results)
+    hits: Counter[str] = Counter()
+    while True:
+        process = start(experiment, results, uri)
+        while hits.total() < most and process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(dice.uniform(*BETWEEN_S))
+            if process.poll() is None:
+                hits[strike(process, dice, server)] += 1
+        process.wait()
+        if process.returncode == 0:
+            return hits
+        log = (results.parent / "errors.log").read_text()
+        assert hits, log
+        assert process.returncode in (1, -signal.SIGKILL), log  # 1: one job was hit three times in a row
+        assert "Traceback" not in log, log
 
-    client = MlflowClient(f"sqlite:///{results / 'mlflow.db'}")
-    ids = [found.experiment_id for found in client.search_experiments()]
-    return [run.info.status for run in client.search_runs(ids, max_results=1000)]
+
+def strike(process: subprocess.Popen, dice: random.Random, server: Server | None) -> str:
+    """Kill the runner, a worker if there is one, or the server."""
+    workers = [child.pid for child in psutil.Process(process.pid).children() if "bench.worker" in command_of(child)]
+    target = dice.choice(["runner", *(["worker", "worker"] if workers else []), *(["server"] if server else [])])
+    with suppress(ProcessLookupError):
+        match target:
+            case "runner":
+                process.kill()
+            case "worker":
+                os.kill(dice.choice(workers), signal.SIGKILL)
+            case _:
+                server.kill()
+                server.start()
+    return target
 
 
-def check(experiment: str, name: str, tmp_path: Path, kills: int) -> None:
-    calm, wild = tmp_path / "calm", tmp_path / "wild"
-    whole_s = run_to_the_end(experiment, calm)
-    assert disturb(experiment, wild, kills, whole_s) >= kills // 2
-    run_to_the_end(experiment, wild)
-    assert substance(wild / name) == substance(calm / name)
-    states = mlflow_states(wild)
-    assert states
-    assert set(states) <= {"FINISHED"}
-    assert len(states) == len(mlflow_states(calm))
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
-def test_three_kills_of_a_tiny_experiment_lose_and_double_nothing(tmp_path):
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
-    check(str(path), "tiny", tmp_path, kills=3)
+def check(experiment: Path, tmp_path: Path, kills: int, seed: int, server: Server | None = None) -> Counter[str]:
+    """Experiment after experiment until so many kills have hit; each ends as if nothing had befallen it."""
+    dice, hits = random.Random(seed), Counter()
+    survive(experiment, tmp_path / "calm", dice, 0, None)
+    expected = substance(tmp_path / "calm" / experiment.stem)
+    for number in itertools.count():
+        wild = tmp_path / f"wild {number}"
+        hits += survive(experiment, wild, dice, kills - hits.total(), server)
+        folder = wild / experiment.stem
+        assert substance(folder) == expected
+        studies_agree(folder)
+        if server is None:
+            agrees(mlflow_store.default_uri(wild), folder)
+        else:
+            succeeds("mlflow", "sync", "--mlflow", server.uri, "--results", wild)
+            agrees(server.uri, folder)
+            server.forget(experiment.stem)
+        if hits.total() >= kills:
+            return hits
+    raise AssertionError
+
+
+def test_three_kills_lose_and_double_nothing(tmp_path):
+    assert check(tiny(tmp_path), tmp_path, kills=3, seed=1).total() == 3
 
 
 @pytest.mark.slow
-def test_twenty_kills_of_the_smoke_experiment_lose_and_double_nothing(tmp_path):
-    assert "smoke" in experiment_file.names()
-    check("smoke", "smoke", tmp_path, kills=20)
+@pytest.mark.faults
+def test_many_kills_of_runners_and_workers_lose_and_double_nothing(tmp_path):
+    experiment = tiny(tmp_path, ("seeds = [0, 1, 2]", "seeds = [0, 1, 2, 3, 4, 5]"))
+    hits = check(experiment, tmp_path, KILLS - KILLS // 5, seed=2)
+    assert set(hits) == {"runner", "worker"}
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_kills_of_the_server_among_them_lose_and_double_nothing(tmp_path):
+    server = Server(tmp_path / "server")
+    server.start()
+    try:
+        check(tiny(tmp_path), tmp_path, KILLS // 5, seed=3, server=server)
+    finally:
+        server.kill()

@@ -1,12 +1,16 @@
 """Records survive what machines do to files."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import record_builders as build
 
-from bench import records
+from bench import cli, records
 from bench.errors import UserError
+
+SAMPLES = Path(__file__).parent / "samples"
 
 
 @pytest.fixture
@@ -103,3 +107,37 @@ def test_a_version_that_never_was_is_named(tmp_path, record, version):
     (tmp_path / records.NAME).write_text(json.dumps(line) + "\n" + record.model_dump_json() + "\n")
     with pytest.raises(UserError, match=r"line 1: .*; move the line elsewhere"):
         records.read(tmp_path)
+
+
+def test_an_older_version_is_upgraded_while_it_is_read_and_the_file_stays(tmp_path, record, monkeypatch):
+    def named_anew(content):
+        content["seconds"] = content.pop("wall_s")
+        return content | {"schema_version": 1}
+
+    monkeypatch.setattr(records, "UPGRADES", {0: named_anew})
+    line = json.loads(record.model_dump_json()) | {"schema_version": 0}
+    line["wall_s"] = line.pop("seconds")
+    path = tmp_path / records.NAME
+    path.write_text(json.dumps(line) + "\n")
+    before = path.read_bytes()
+    assert records.read(tmp_path) == [record]
+    records.append(tmp_path, record)
+    assert records.read(tmp_path) == [record, record]
+    assert path.read_bytes().startswith(before)
+
+
+def test_the_oldest_folder_that_there_is_can_be_read_and_shown(tmp_path, capsys):
+    """A sample for each schema, as it was written then; `results/reference` of 2026-11-22, cut."""
+    shutil.copytree(SAMPLES / "schema-1", tmp_path, dirs_exist_ok=True)
+    before = (tmp_path / "default" / records.NAME).read_bytes()
+    found = records.read(tmp_path / "default")
+    assert {type(record.outcome).__name__ for record in found} == {"Checked", "Timed", "Tuned", "Fitted", "NotDone"}
+    assert cli.main(["report", "default", "--results", str(tmp_path)]) == 0
+    assert "pyg" in capsys.readouterr().out
+    assert (tmp_path / "default" / "report.html").exists()
+    assert (tmp_path / "default" / records.NAME).read_bytes() == before
+
+
+def test_there_is_a_sample_of_every_schema():
+    versions = range(1, records.SCHEMA_VERSION + 1)
+    assert sorted(path.name for path in SAMPLES.iterdir()) == [f"schema-{version}" for version in versions]

@@ -69,8 +69,9 @@ def test_a_further_seed_updates_its_cell(results):
 
 def test_a_changed_number_is_shown_though_the_clock_went_back(results, monkeypatch):
     tracking = sync(results, some_records(), live=True)
+    now_s = time.time()
     for hours_back in (1, 2):
-        monkeypatch.setattr(time, "time", lambda now=time.time(), back=hours_back: now - 3600 * back)
+        monkeypatch.setattr(time, "time", lambda back=hours_back: now_s - 3600 * back)
         rows = [Row(PYG, {"accuracy_test_pct_mean": 81.5 - hours_back}), ROWS[1]]
         tracking.sync(NAME, GRID, some_records(), rows, live=True)
         assert by_name(runs(results))[str(PYG)].data.metrics == {"accuracy_test_pct_mean": 81.5 - hours_back}
@@ -127,6 +128,13 @@ def test_only_what_a_dead_process_of_this_host_left_running_is_healed(results):
     assert [state[run] for run in (dead, rebooted, elsewhere, alive)] == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
 
 
+def test_an_owner_is_alive_whatever_becomes_of_the_clock(monkeypatch):
+    owner = Owner.here()
+    boot_s = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_s - 3600)
+    assert owner.is_this_process()
+
+
 def test_a_run_that_a_dead_process_left_half_written_is_written_anew(results):
     sync(results, [])
     record = build.fit(PYG, 0, 0.8)
@@ -142,7 +150,7 @@ def test_a_run_that_a_dead_process_left_half_written_is_written_anew(results):
 def test_a_cell_of_a_live_process_is_left_to_it(results):
     sync(results, [])
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        owner = Owner(platform.node(), Owner.here().boot, other.pid, psutil.Process(other.pid).create_time())
+        owner = Owner.of(psutil.Process(other.pid))
         mlflow = client(results)
         [cell] = [run for run in runs(results) if run.info.run_name == str(PYG)]
         mlflow.delete_run(cell.info.run_id)

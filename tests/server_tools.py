@@ -1,0 +1,89 @@
+"""A real MLflow server on loopback that can be killed and started again, and what a store says of an experiment."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+from mlflow import MlflowClient
+
+from bench import records, sqlite_file
+from bench.mlflow_views import jobs_name
+
+START_S = 180.0
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+class Server:
+    """One address and one store for all its lives."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            self._port = held.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--backend-store-uri", sqlite_file.url(self._folder / "server.db"), "--workers", "1"]
+        command += ["--artifacts-destination", (self._folder / "artifacts").as_uri()]
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, env=os.environ | QUIET, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                urlopen(f"{self.uri}/health", timeout=5).close()
+                return
+            time.sleep(0.2)
+        raise AssertionError((self._folder / "server.log").read_text())
+
+    def forget(self, name: str) -> None:
+        """Put an experiment and its jobs away under other names, so that one of the same name begins anew."""
+        client = MlflowClient(self.uri)
+        for found in (client.get_experiment_by_name(each) for each in (name, jobs_name(name))):
+            client.rename_experiment(found.experiment_id, f"{found.name} {found.experiment_id}")
+
+    def kill(self) -> None:
+        """As the power cut would: the whole of it, at once."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+def job_runs(uri: str, name: str) -> list[tuple[str, str, str]]:
+    """Job, status and run of whatever the store has of an experiment's jobs, in order."""
+    found = _runs(uri, jobs_name(name), "tags.level = 'job'")
+    return sorted((run.data.tags["job"], run.info.status, run.info.run_id) for run in found)
+
+
+def cell_runs(uri: str, name: str) -> list[tuple[str, str]]:
+    """Cell and status of the experiment's cells, in order."""
+    return sorted((run.data.tags["cell"], run.info.status) for run in _runs(uri, name, "tags.level = 'cell'"))
+
+
+def agrees(uri: str, folder: Path) -> None:
+    """Each job of a results folder has one finished run in MLflow and no other; so has each cell."""
+    found = records.latest(records.read(folder))
+    expected = sorted((id_, "FINISHED") for id_ in found)
+    assert [(job, status) for job, status, _ in job_runs(uri, folder.name)] == expected
+    cells = {str(record.key) for record in found.values()}
+    assert cell_runs(uri, folder.name) == sorted((cell, "FINISHED") for cell in cells)
+
+
+def _runs(uri: str, name: str, search: str) -> list:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(name)
+    return list(client.search_runs([experiment.experiment_id], search, max_results=1000)) if experiment else []
