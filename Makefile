@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table perf test check docs test-gpu test-faults soak test-slow parity data ui list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check docs test-gpu test-faults soak test-slow parity data ui studies list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,10 +95,15 @@ data: setup ## what data is here; ARGS="--fetch" brings it
 ui: setup ## the MLflow UI on 127.0.0.1 over what has been run
 	@$(BENCH) ui --port $(PORT) $(ARGS)
 
+studies: setup ## Optuna's dashboard on 127.0.0.1 over the studies of what has been run
+	@$(VENV)/bin/python -c 'import optuna_dashboard' 2>/dev/null \
+		|| $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[studies]'
+	@$(BENCH) studies $(if $(filter command,$(firstword $(origin PORT))),--port $(PORT)) $(ARGS)
+
 list: setup ## experiments, back ends, operators, data sets, devices
 	@$(BENCH) list
 
-doctor: setup ## what is installed, what is missing, and what follows from it
+doctor: setup ## what is installed, what each back end can run, what is missing
 	@$(BENCH) doctor
 
 report: setup ## rewrite an experiment's tables, plots and page

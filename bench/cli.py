@@ -21,8 +21,10 @@ COMMANDS = {
     "compare": "what got faster, slower, better or worse from one results folder to another",
     "mlflow": "fill the MLflow store from the records",
     "ui": "serve the MLflow UI over what has been run",
+    "studies": "serve Optuna's dashboard over the studies of what has been run",
     "overhead": "what the runner costs over the same loop written by hand",
-    "doctor": "what is installed, what is missing, and what follows from it",
+    "doctor": "what is installed, what each back end can run, what is missing",
+    "completion": "print the completion of commands and names for a shell",
 }
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 EXIT_CODES = {

@@ -73,6 +73,24 @@ def naming_store(url: str) -> Iterator[None]:
         raise StudyStoreUnavailable(f"the Optuna store {shown(url)}: {said}") from problem
 
 
+def gathered(stores: Iterable[Path]) -> "optuna.storages.InMemoryStorage":
+    """A copy of every study of these files, named after the folder that each comes from; the files are only read.
+
+    Raises:
+        StudyStoreUnavailable: one could not be read.
+    """
+    import optuna
+
+    copy = optuna.storages.InMemoryStorage()
+    for path in stores:
+        url = sqlite_file.url(path)
+        with naming_store(url):
+            for name in optuna.get_all_study_names(url):
+                shown_name = f"{path.parent.name} · {name}"
+                optuna.copy_study(from_study_name=name, from_storage=url, to_storage=copy, to_study_name=shown_name)
+    return copy
+
+
 def mend(url: str, records: Iterable[Record]) -> list[str]:
     """Set a damaged store aside, and make one that is missing from the records; what the user should see.
 

@@ -50,7 +50,7 @@ def serve(results: Path, port: int, uri: str | None) -> None:
         _say_links(uri.rstrip("/"), mlflow_store.shown(uri).rstrip("/"))
         return
     _check_store(results, uri)
-    _check_port(port)
+    check_port(port, "make ui")
     say(f"Starting MLflow on port {port}; this takes some seconds ...")
     with _interruptible(), suppress(KeyboardInterrupt), _server(results, uri, port) as server:
         address = f"http://{HOST}:{port}"
@@ -78,14 +78,15 @@ def _check_store(results: Path, uri: str | None) -> None:
         )
 
 
-def _check_port(port: int) -> None:
+def check_port(port: int, command: str) -> None:
+    """Raise a UserError that names a free port unless this one can be served on; `command` is what takes PORT."""
     if not 0 < port < 2**16:
         raise UserError(f"port {port} does not exist; ports are numbered from 1 to 65535")
     if not _is_free(port):
         other = next((candidate for candidate in range(port + 1, 2**16) if _is_free(candidate)), 5000)
         raise UserError(
-            f"port {port} on {HOST} is taken, perhaps by another `make ui`; stop that, or choose another port: "
-            f"`make ui PORT={other}`"
+            f"port {port} on {HOST} is taken, perhaps by another `{command}`; stop that, or choose another port: "
+            f"`{command} PORT={other}`"
         )
 
 

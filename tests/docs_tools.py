@@ -15,6 +15,14 @@ QUICK = {"smoke", "question.toml"}
 """Experiments that take a minute, which `whole` runs to the end; of others it is asked what would be run."""
 
 
+ELSEWHERE = {
+    "source .venv/bin/activate",  # of what `make setup` makes
+    "python -m pytest -m gpu",
+    'eval "$(bench completion bash)"',  # tests/test_cli.py
+}
+"""Commands that are not run as they stand."""
+
+
 def blocks(page: Path, kind: str) -> list[str]:
     """Fenced blocks of a kind, in order; `kind` is all that stands after the fence."""
     return re.findall(rf"^```{kind}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -46,7 +54,7 @@ def follow(
         return [bench(_shortened(words[1:], QUICK if whole else set()))]
     if words[:3] == ["python", "-m", "implementations.conformance"]:
         return [conformance(words[3:])]
-    assert command in ("source .venv/bin/activate", "python -m pytest -m gpu"), f"no test follows `{command}`"
+    assert command in ELSEWHERE, f"no test follows `{command}`"
     return []
 
 

@@ -1,6 +1,8 @@
 """The command line: exit codes, one clear line for a mistake, never a traceback."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,10 +111,22 @@ def test_the_doctor_names_versions_and_absent_devices(capsys):
     assert "device mps" in shown
 
 
-def test_listing_shows_what_each_back_end_can_run(capsys):
-    assert cli.main(["list", "backends"]) == 0
+def test_the_doctor_says_what_each_back_end_can_run_and_why_dgl_has_no_cuda_row(capsys):
+    assert cli.main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    assert "no layer that computes gatv2_labml" in shown
+    assert "PyG has no layer that computes gatv2_labml" in shown
+    assert re.search(r"^pyg +cpu +gat, gatv2$", shown, flags=re.MULTILINE)
+    assert re.search(r"^dgl +cuda +the DGL wheel .* has no cuda code", shown, flags=re.MULTILINE)
+
+
+def test_listing_says_what_is_installed_without_loading_it():
+    program = (
+        "import sys; from bench import cli; cli.main(['list']);"
+        "print([name for name in ('dgl', 'torch_geometric', 'pandas', 'mlflow') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert shown.rstrip().endswith("[]")
+    assert re.search(r"^pyg +torch-geometric [\d.]+$", shown, flags=re.MULTILINE)
 
 
 def test_the_overhead_is_measured_in_pairs(capsys):
@@ -133,3 +147,29 @@ def test_json_numbers_of_records_may_be_infinite():
 
     check = Check(name="n", graph="g", dtype="d", difference=float("inf"), tolerance=1.0, passed=False)
     assert Check.model_validate(json.loads(check.model_dump_json())) == check
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("bench ru", "run"),
+        ("bench run thr", "throughput"),
+        ("bench run --dry", "--dry-run"),
+        ("bench list da", "datasets"),
+    ],
+)
+def test_bash_completes_commands_options_and_names(words, offered):
+    script = subprocess.run(
+        [sys.executable, "-m", "bench", "completion", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    asked = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split()) - 1}; _shtab_bench; echo ${{COMPREPLY[@]}}"
+    shown = subprocess.run(["bash", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True)
+    assert offered in shown.stdout.split()
+
+
+def test_every_command_says_its_exit_codes(capsys):
+    for command in cli.COMMANDS:
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert "Exit codes: 0 done" in capsys.readouterr().out

@@ -4,18 +4,23 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tabulate import tabulate
 
 from bench import environment
 from bench.cli import DONE, FAILED, add_json, add_results, say, say_json
-from bench.commands.list import ANY_LAYER
 from bench.plugins import BACKENDS, DEVICES, OPERATORS
+from implementations.contract import LayerConfig
+
+ANY_LAYER = LayerConfig(in_channels=8, out_channels=4, heads=2)
 
 PACKAGES = ("torch", "torch-geometric", "dgl", "optuna", "mlflow", "numpy", "scipy", "matplotlib")
 NEEDED_DISK_GIB = 1.0
+CPU = "cpu"  # the device that every machine has
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +32,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print findings; exit 1 if something keeps every back end from running."""
     facts = environment.describe(PACKAGES)
-    problems = [*_machine(arguments.results), *_backends(), *_devices()]
-    able = _able()
+    answers = {name: _answers(name) for name in BACKENDS.names()}
+    problems = [*_machine(arguments.results), *_devices()]
+    able = [name for name, answer in answers.items() if answer[CPU].operators]
     if arguments.json:
-        say_json({"environment": facts, "problems": problems, "able": able})
+        plain = {
+            name: {device: found._asdict() for device, found in answer.items()} for name, answer in answers.items()
+        }
+        say_json({"environment": facts, "problems": problems, "able": able, "backends": plain})
         return DONE if able else FAILED
     say(tabulate([[name.removeprefix("version/"), value] for name, value in facts.items()], tablefmt="plain"))
+    say("\nWhat each back end can run, and why not the rest:")
+    say(tabulate([row for name in answers for row in _rows(name, answers[name])], tablefmt="plain"))
     say("\n" + "\n".join(problems or ["nothing is missing"]))
     return DONE if able else FAILED
+
+
+class Answer(NamedTuple):
+    """What a back end says of itself on one device, which need not be there."""
+
+    operators: list[str]
+    reasons: list[str]  # why not the others
+
+
+def _answers(name: str) -> dict[str, Answer]:
+    backend = BACKENDS.get(name)
+    found = {}
+    for device in DEVICES.names():
+        asked = {
+            operator: backend.unsupported(OPERATORS.get(operator), ANY_LAYER, torch.device(device))
+            for operator in OPERATORS.names()
+        }
+        able = [operator for operator, reason in asked.items() if reason is None]
+        found[device] = Answer(able, list(dict.fromkeys(filter(None, asked.values()))))
+    return found
+
+
+def _rows(name: str, answer: dict[str, Answer]) -> Iterator[list[str]]:
+    """A line for the CPU, and one for each device where the answer is another."""
+    for device, found in answer.items():
+        if device == CPU or found != answer[CPU]:
+            news = [reason for reason in found.reasons if device == CPU or reason not in answer[CPU].reasons]
+            said = [", ".join(found.operators), *news]
+            for number, text in enumerate(filter(None, said)):
+                yield [name, device, text] if number == 0 else ["", "", text]
 
 
 def _machine(results: Path) -> list[str]:
@@ -53,22 +94,5 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def _backends() -> list[str]:
-    return [f"back end {name}: {reason}" for name in BACKENDS.names() if (reason := _reason(name))]
-
-
 def _devices() -> list[str]:
     return [f"device {name}: {reason}" for name in DEVICES.names() if (reason := DEVICES.get(name).unavailable())]
-
-
-def _able() -> list[str]:
-    return [name for name in BACKENDS.names() if _reason(name) is None]
-
-
-def _reason(name: str) -> str | None:
-    """Why a back end cannot run any operator here, or None."""
-    backend = BACKENDS.get(name)
-    reasons = [
-        backend.unsupported(OPERATORS.get(operator), ANY_LAYER, torch.device("cpu")) for operator in OPERATORS.names()
-    ]
-    return None if None in reasons else reasons[0]

@@ -2,15 +2,11 @@
 
 import argparse
 
-import torch
 from tabulate import tabulate
 
-from bench import experiment_file
+from bench import environment, experiment_file
 from bench.cli import DONE, add_json, say, say_json
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS
-from implementations.contract import LayerConfig
-
-ANY_LAYER = LayerConfig(in_channels=8, out_channels=4, heads=2)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,19 +40,15 @@ def _experiments() -> list[list[str]]:
 
 
 def _backends() -> list[list[str]]:
-    return [[f"  {name}", _operators_of(name)] for name in BACKENDS.names()]
+    """What is installed for each; whether it also loads and what it can run takes seconds: `bench doctor` asks."""
+    return [[f"  {name}", _installed(BACKENDS.get(name).packages)] for name in BACKENDS.names()]
 
 
-def _operators_of(name: str) -> str:
-    """The operators that a back end runs, and why it does not run the others."""
-    backend = BACKENDS.get(name)
-    reasons = {
-        operator: backend.unsupported(OPERATORS.get(operator), ANY_LAYER, torch.device("cpu"))
-        for operator in OPERATORS.names()
-    }
-    able = [operator for operator, reason in reasons.items() if reason is None]
-    unable = dict.fromkeys(reason for reason in reasons.values() if reason is not None)
-    return "; ".join(filter(None, [", ".join(able), *unable]))
+def _installed(packages: tuple[str, ...]) -> str:
+    found = environment.versions(packages)
+    return ", ".join(
+        f"{name} {version}" if version != "absent" else f"{name} is not installed" for name, version in found.items()
+    )
 
 
 def _operators() -> list[list[str]]:

@@ -18,7 +18,7 @@ from bench.plugins import DATASETS
 from bench.progress import Display, PlainDisplay, display
 from bench.reproduce import Ask, Reproduction
 from bench.reproduction import Word
-from bench.views import sync_table
+from bench.views import sync_table, write_index
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
             _dry_run(name, table, arguments)
         return DONE
     done = [_run(name, table, arguments) for name, table in tables.items()]
+    write_index(arguments.results.absolute())
     if len(done) > 1 and not arguments.json:
         say(_summary([state for state, _ in done]))
     return FAILED if any(errors for _, errors in done) else DONE
