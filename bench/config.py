@@ -63,7 +63,8 @@ class Architecture(Frozen):
     activation: Literal["elu", "relu"] = "elu"
     # identity: a layer between the first and the last adds its input to its activated output. doubled: besides, that
     # output counts twice in training, as in the GATv2 authors' released code for sampled graphs; twice: always.
-    skip: Literal["none", "identity", "doubled", "twice"] = "none"
+    # linear: a linear map of each layer's input, with bias, is added to its output before it is activated.
+    skip: Literal["none", "identity", "doubled", "twice", "linear"] = "none"
     layer_norm: bool = False  # of each layer's activated output, before dropout
     decoder: LinkDecoder | None = None  # of data sets of links
 
@@ -85,12 +86,13 @@ class WalkBatches(Frozen):
 
 
 class NeighbourBatches(Frozen):
-    """A step sees so many training nodes, in their order, and for each layer so many of a node's neighbours, drawn once
-    per step: GraphSAGE's sampling.
+    """A step sees so many training nodes, and for each layer so many of a node's neighbours, drawn once per step:
+    GraphSAGE's sampling.
     """
 
     by: Literal["neighbours"] = "neighbours"
     targets: PositiveInt
+    shuffle: bool = False  # they come in another order in each epoch
     fanout: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # from the targets outwards
 
 

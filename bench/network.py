@@ -8,12 +8,14 @@ first and the last:
 
     x_{k+1} = LayerNorm(ReLU(attention_k(d)) + d)
 
+and on ogbn-products for every layer, the last included, V_k d + c_k beside attention_k(d).
+
 Where links count, the last layer's output is none of logits, and `PairDecoder` makes one of a pair's.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise, starmap
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from torch.nn import functional as F
 from bench import seeds
 from bench.config import Architecture, LinkDecoder
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
+from implementations.features import linear
 
 BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "decoder")
 """Settings of an architecture that lie between its layers, or after them."""
@@ -60,29 +63,52 @@ class Network(nn.Module):
             probability = self.feature_dropout if probability is None else probability
             if self.training and probability > 0.0:
                 x = self.dropout(x, probability)
-            out = layer(x, prepared)
+            out = self.between.added(layer(x, prepared), x, position)
             x = out if position == last else self.between(out, x, position)
         return x
 
 
 class Between(nn.Module):
-    """What happens between two layers."""
+    """What happens between two layers, whose outputs are so wide; `maps` of each layer's input for linear skips."""
 
-    def __init__(self, architecture: Architecture | None = None, widths: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        architecture: Architecture | None = None,
+        widths: Sequence[int] = (),
+        maps: Sequence["TorchLinear"] = (),
+    ) -> None:
         super().__init__()
         asked = architecture or Architecture()
         self.activation: Callable[[Tensor], Tensor] = F.elu if asked.activation == "elu" else F.relu
         self.skip = asked.skip
         self.input_dropout = asked.input_dropout
         self.norms = nn.ModuleList([nn.LayerNorm(width) for width in widths] if asked.layer_norm else [])
+        self.maps = nn.ModuleList(maps)
+
+    def added(self, out: Tensor, x: Tensor, position: int) -> Tensor:
+        """A layer's output, with the linear map of its input where that is asked for."""
+        return out + self.maps[position](x) if self.maps else out
 
     def forward(self, out: Tensor, x: Tensor, position: int) -> Tensor:
         """From a layer's output and input to the next one's input, but for dropout."""
         h = self.activation(out)
-        if self.skip != "none" and position > 0:
+        if self.skip in ("identity", "doubled", "twice") and position > 0:
             doubled = self.skip == "twice" or (self.skip == "doubled" and self.training)
             h = h + (h + x if doubled else x)
         return self.norms[position](h) if self.norms else h
+
+
+class TorchLinear(nn.Linear):
+    """x [N, F] dense or sparse; weight and bias start uniform in +- 1 / sqrt(F), as torch draws them."""
+
+    def __init__(self, in_features: int, out_features: int, generator: torch.Generator | None) -> None:
+        super().__init__(in_features, out_features)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(in_features**-0.5), in_features**-0.5, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """W x + b."""
+        return linear(x, self.weight, self.bias)
 
 
 class PairDecoder(nn.Module):
@@ -91,10 +117,8 @@ class PairDecoder(nn.Module):
     def __init__(self, asked: LinkDecoder, seed: int | None) -> None:
         super().__init__()
         widths = [asked.width] * asked.layers + [1]
-        self.maps = nn.ModuleList(starmap(nn.Linear, pairwise(widths)))
         generator = None if seed is None else seeds.generator(seed, "init", "decoder")
-        for parameter in self.parameters():  # as torch draws them, but from the seed alone
-            nn.init.uniform_(parameter, -(asked.width**-0.5), asked.width**-0.5, generator=generator)
+        self.maps = nn.ModuleList(TorchLinear(*pair, generator) for pair in pairwise(widths))
 
     def forward(self, h: Tensor, links: Tensor) -> Tensor:
         """h [N, width], links [3, n] -> [n]."""
@@ -102,8 +126,8 @@ class PairDecoder(nn.Module):
         return torch.cat([self._of(h[sources] * h[targets]) for sources, targets in chunks])
 
     def _of(self, pair: Tensor) -> Tensor:
-        for position, linear in enumerate(self.maps):
-            pair = linear(F.relu(pair) if position else pair)
+        for position, map_ in enumerate(self.maps):
+            pair = map_(F.relu(pair) if position else pair)
         return pair.squeeze(-1)
 
 
@@ -151,7 +175,10 @@ def build(
             load(layer, backend.names(operator, config), start_weights(operator, config, seed, position))
         layers.append(layer)
     whole_step = _whole_step(backend, operator, architecture)
-    between = Between(architecture, [config.out_features for config in configs[:-1]])
+    generator = None if seed is None else seeds.generator(seed, "init", "skip")
+    skipping = configs if architecture.skip == "linear" else []
+    maps = [TorchLinear(config.in_channels, config.out_features, generator) for config in skipping]
+    between = Between(architecture, [config.out_features for config in configs[:-1]], maps)
     decoder = PairDecoder(architecture.decoder, seed) if architecture.decoder else None
     return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between, decoder)
 

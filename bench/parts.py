@@ -129,7 +129,7 @@ class _Walks:
 
 @dataclass(frozen=True, eq=False)
 class _Neighbours:
-    """Training nodes in their order, each with some of its neighbours, theirs, and so on (Hamilton et al. 2017)."""
+    """Training nodes, each with some of its neighbours, theirs, and so on (Hamilton et al. 2017)."""
 
     task: NodeTask
     adjacency: Adjacency
@@ -140,7 +140,10 @@ class _Neighbours:
         return -(-len(self.task.split.train) // self.asked.targets)
 
     def __iter__(self) -> Iterator[Part]:
-        for targets in torch.split(self.task.split.train, self.asked.targets):
+        train = self.task.split.train
+        if self.asked.shuffle:
+            train = train[torch.randperm(len(train), generator=self.generator)]
+        for targets in torch.split(train, self.asked.targets):
             nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
             graph = Graph(len(nodes), edges).with_self_loops()
             yield Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))

@@ -19,6 +19,14 @@ def write_arxiv(folder: Path, seed: int = 0) -> None:
     _table(root / "mapping" / "labelidx2arxivcategeory.csv.gz", [[0, "arxiv cs na"]])  # there, and read by nobody
 
 
+def write_products(folder: Path, seed: int = 0) -> None:
+    """ogbn_products/, split by sales rank."""
+    root = folder / "ogbn_products"
+    edges, feats, classes = _papers(np.random.default_rng(seed))
+    _graph(root / "raw", root / "raw", root / "raw", root / "split" / "sales_ranking", edges, feats, classes)
+    _table(root / "raw" / "num-node-list.csv.gz", [[NODES]])
+
+
 def write_mag(folder: Path, seed: int = 0) -> None:
     """ogbn_mag/, with authors whose files must not be taken for those of papers."""
     root = folder / "ogbn_mag"

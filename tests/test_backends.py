@@ -12,7 +12,7 @@ import torch
 from implementations.adversarial import inputs
 from implementations.conformance import backend_names
 from implementations.contract import Graph, LayerConfig, load
-from implementations.operators import gat, gatv2, gatv2_labml
+from implementations.operators import dpgat, gat, gatv2, gatv2_labml
 from implementations.parity import weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +51,24 @@ def test_pygs_own_layer_with_its_defaults_gives_the_same(operator, options):
     torch.testing.assert_close(
         ours(x, backend.prepare(GRAPH, CPU)), native.eval()(x, GRAPH.edge_index), rtol=0, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("name", ["pyg", "scatter", "dense"])
+@pytest.mark.parametrize(("concat", "residual"), [(True, False), (False, False), (True, True)])
+def test_dpgat_is_pygs_transformer_without_biases(name, concat, residual):
+    config = replace(CONFIG, bias=False, concat=concat, residual=residual)
+    backend = importlib.import_module(f"implementations.backends.{name}").BACKEND
+    layer, params = loaded(backend, dpgat, config)
+    transformer = importlib.import_module("torch_geometric.nn").TransformerConv
+    native = transformer(12, 5, 3, concat=concat, bias=False, root_weight=residual).double().eval()
+    own = {name: path.removeprefix("conv.") for name, path in pyg_names(config).items()}
+    native.load_state_dict({own[name]: value.flatten(0, -2) for name, value in params.items()}, strict=residual)
+    x, _ = inputs(GRAPH, 12, 1)
+    torch.testing.assert_close(layer(x, backend.prepare(GRAPH, CPU)), native(x, GRAPH.edge_index), rtol=0, atol=1e-12)
+
+
+def pyg_names(config):
+    return importlib.import_module("implementations.backends.pyg").BACKEND.names(dpgat, config)
 
 
 @pytest.mark.parametrize("operator", [gat, gatv2], ids=["gat", "gatv2"])

@@ -9,10 +9,10 @@ from torch import nn
 
 from implementations import reference
 from implementations.contract import Graph, LayerConfig
-from implementations.operators import const_gat, gat, gatv2, gatv2_labml
+from implementations.operators import const_gat, dpgat, gat, gatv2, gatv2_labml
 from implementations.parity import weights
 
-OPERATORS = [const_gat, gat, gatv2, gatv2_labml]
+OPERATORS = [const_gat, dpgat, gat, gatv2, gatv2_labml]
 CONFIG = LayerConfig(in_channels=4, out_channels=3, heads=2)
 # Node 3 hears nothing, node 4 is alone; the edge from 0 to 1 is there twice, that from 2 to itself three times.
 GRAPH = Graph(5, torch.tensor([[0, 0, 1, 3, 2, 2, 2, 1, 0], [1, 1, 1, 1, 2, 2, 2, 0, 2]]))
@@ -51,6 +51,10 @@ def by_loop(operator, config, params, x):
         of_source, of_target = params["a_source"].tolist(), params["a_target"].tolist()
         return lambda j, i, h: leaky(dot(of_source[h], wh[j][h]) + dot(of_target[h], wh[i][h]), slope), wh
     other = "source" if config.share_weights else "target"
+    if operator is dpgat:
+        key, query = projected(params["w_source"], x, zero), projected(params[f"w_{other}"], x, zero)
+        scale = math.sqrt(config.out_channels)
+        return lambda j, i, h: dot(key[j][h], query[i][h]) / scale, projected(params["w_value"], x, zero)
     g_source = projected(params["w_source"], x, params.get("b_source", zero))
     g_target = projected(params[f"w_{other}"], x, params.get(f"b_{other}", zero))
     a = params["a"].expand(config.heads, -1).tolist()
@@ -203,6 +207,10 @@ LAWS = {
     const_gat: {
         "weight": math.sqrt(6 / (500 + 2400)),
         "residual": math.sqrt(6 / (500 + 2400)),
+        "bias": None,
+    },
+    dpgat: {
+        **dict.fromkeys(("w_source", "w_target", "w_value", "residual"), math.sqrt(6 / (500 + 2400))),
         "bias": None,
     },
     gat: {

@@ -140,7 +140,7 @@ def test_the_list_says_what_is_run_and_what_is_not(capsys, monkeypatch, tmp_path
     assert cli.main(["tables", "--list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in table_file.names())
-    assert "not run: there is no operator for dot-product attention" in shown
+    assert "not run: VarMisuse is not among the data sets: no package carries its program graphs" in shown
     assert "`bench data ogbn_arxiv ogbn_mag --fetch` brings their data" in shown
 
 

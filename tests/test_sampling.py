@@ -114,3 +114,13 @@ def test_an_epoch_counts_each_training_node_once(targets):
     counted = torch.cat([part.x[part.nodes].squeeze(1).long() for part in drawn])
     assert torch.equal(counted, whole.split.train)
     assert len(drawn) == -(-11 // targets)
+
+
+def test_training_nodes_come_in_another_order_in_each_epoch_if_asked():
+    whole = task(path(41))
+    asked = Training(batches=NeighbourBatches(targets=4, fanout=(1, 1), shuffle=True))
+    drawn = parts.batches(whole, asked, generator())
+    first, second = (torch.cat([part.x[part.nodes].squeeze(1).long() for part in drawn]) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort().values, whole.split.train)
+    assert torch.equal(second.sort().values, whole.split.train)

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench import objective, train
 from bench.config import Architecture, Discard, Training
-from bench.network import Between, Network
+from bench.network import Between, Network, TorchLinear
 from bench.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
 from implementations.contract import TrainingProblem
 from implementations.features import dropout
@@ -215,6 +215,24 @@ def deep(skip: str, *, layer_norm: bool = False) -> Network:
 def test_a_skip_connection_leads_over_the_layers_between_the_first_and_the_last(skip, training, expected):
     x = torch.tensor([[-5.0, -0.5, 2.0]])
     assert deep(skip).train(training)(x, None).tolist() == [expected]
+
+
+def test_a_linear_skip_is_added_to_every_layer_before_it_is_activated():
+    first, last = TorchLinear(3, 3, torch.Generator().manual_seed(0)), TorchLinear(3, 2, None)
+    asked = Between(Architecture(activation="relu", skip="linear"), [3], [first, last])
+    model = Network([Shifted(), nn.Linear(3, 2)], [], 0.0, dropout, lambda problem: None, asked)
+    model.layers[1].forward = lambda x, prepared: x[:, :2]
+    x = torch.tensor([[-5.0, -0.5, 2.0]])
+    hidden = torch.relu(x + 1 + first(x))
+    torch.testing.assert_close(model(x, None), hidden[:, :2] + last(hidden))
+
+
+def test_validation_is_as_rare_as_asked_and_only_what_was_validated_is_kept():
+    asked = Training(max_epochs=11, stop_on="accuracy", validate_from_epoch=4, validate_every_epochs=3)
+    found = fit(Scaled(), deaf(4), asked)
+    validated = [epoch for epoch, score in enumerate(found.curves.validation_score, 1) if not math.isnan(score)]
+    assert validated == [6, 9, 11]
+    assert found.best_epoch in validated
 
 
 def test_layer_norm_comes_after_activation_and_skip():

@@ -1,4 +1,4 @@
-"""PyTorch Geometric's own GATConv and GATv2Conv, self-loops and duplicates left as the graph has them."""
+"""PyTorch Geometric's GATConv, GATv2Conv and TransformerConv, self-loops and duplicates left as the graph has them."""
 
 import importlib
 import warnings
@@ -31,7 +31,14 @@ NAMES = {
         "b_target": "conv.lin_r.bias",
         "a": "conv.att",
     },
+    "dpgat": {
+        "w_source": "conv.lin_key.weight",
+        "w_target": "conv.lin_query.weight",
+        "w_value": "conv.lin_value.weight",
+        "residual": "conv.lin_skip.weight",
+    },
 }
+PROJECTIONS = ("lin", "lin_l", "lin_r", "res", "lin_key", "lin_query", "lin_value", "lin_skip")
 AFTER_AGGREGATION = {"residual": "conv.res.weight", "bias": "conv.bias"}
 
 
@@ -80,6 +87,8 @@ class _Pyg:
     def unsupported(self, operator: Operator, config: LayerConfig, device: torch.device) -> str | None:
         if operator.name not in NAMES:
             return f"PyG has no layer that computes {operator.name}"
+        if operator.name == "dpgat" and (config.bias or config.share_weights):
+            return "PyG's TransformerConv has biases on keys, queries and values or none at all, and shares no weights"
         try:
             _convolutions()
         except (ImportError, OSError) as problem:  # OSError: a compiled part that does not fit this torch
@@ -93,26 +102,28 @@ class _Pyg:
         return graph.edge_index.to(device)
 
     def layer(self, operator: Operator, config: LayerConfig) -> nn.Module:
-        options: dict[str, Any] = {
+        common: dict[str, Any] = {
             "in_channels": config.in_channels,
             "out_channels": config.out_channels,
             "heads": config.heads,
             "concat": config.concat,
-            "negative_slope": config.negative_slope,
             "dropout": config.attention_dropout,
-            "add_self_loops": False,
             "bias": config.bias,
-            "residual": config.residual,
         }
+        own = {"negative_slope": config.negative_slope, "add_self_loops": False, "residual": config.residual}
         if operator.name == "gat":
-            conv = _convolutions().GATConv(**options)
+            conv = _convolutions().GATConv(**common, **own)
+        elif operator.name == "gatv2":
+            conv = _convolutions().GATv2Conv(**common, **own, share_weights=config.share_weights)
         else:
-            conv = _convolutions().GATv2Conv(**options, share_weights=config.share_weights)
-        features.take_sparse_features(conv, ("lin", "lin_l", "lin_r", "res"))
+            conv = _convolutions().TransformerConv(**common, root_weight=config.residual)
+            if not config.residual:
+                del conv.lin_skip  # there all the same, and never used
+        features.take_sparse_features(conv, PROJECTIONS)
         return PygLayer(conv)
 
     def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:
-        known = NAMES[operator.name] | AFTER_AGGREGATION
+        known = AFTER_AGGREGATION | NAMES[operator.name]
         return {name: known[name] for name in operator.shapes(config)}
 
     def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
