@@ -23,6 +23,11 @@ MEASURING = (
 )  # fmt: skip
 SOURCES = {".py", ".cpp", ".h"}
 
+# What a job is asked and answered with: a worker with another version of it would misunderstand.
+SPOKEN = ("config.py", "study_config.py", "work.py", "outcomes.py", "worker.py", "pool.py", "crew.py", "dask_worker.py")
+Machine = tuple[str, str, int | None]
+"""Name, architecture and cores."""
+
 LOOKUP = ("lookup.py", "lookup_data.py", "lookup_model.py", "attention_facts.py", "seeds.py")
 ATTENTION = ("attention_study.py", "attention_facts.py")
 
@@ -57,10 +62,23 @@ def attention_basis(backend: str, dataset: str) -> str:
 
 
 @cache
-def speed_basis(backend: str, dataset: str) -> str:
+def speed_basis(backend: str, dataset: str, machine: Machine) -> str:
     """As `basis`, and the machine: times made on two machines are never one measurement."""
-    machine = [platform.node(), platform.machine(), os.cpu_count()]
-    return digest([basis(backend, dataset), machine])
+    return digest([basis(backend, dataset), list(machine)])
+
+
+def this_machine() -> Machine:
+    """The one that this process runs on."""
+    return platform.node(), platform.machine(), os.cpu_count()
+
+
+@cache
+def build() -> dict[str, str]:
+    """What two processes must have in common to share an experiment's jobs: our code, and the libraries it measures."""
+    packages = {"torch", "numpy", "scipy", "optuna"}.union(*(BACKENDS.get(name).packages for name in BACKENDS.names()))
+    # What follows a plus tells the kind of device that a wheel was built for; a worker's may be another.
+    public = {name: version.partition("+")[0] for name, version in versions(tuple(sorted(packages))).items()}
+    return {"code": _code_digest((*MEASURING, *LOOKUP, *ATTENTION, *SPOKEN))[:12], **public}
 
 
 @cache

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.basis import Machine, this_machine
 from bench.pool import Worker
 from bench.rig import Place
 from bench.work import Job, SpeedJob
@@ -25,6 +26,15 @@ class Crew:
     memory_bytes: int | None = None
     at_work: dict[str, str] = field(default_factory=dict)
     _resting: dict[str, Worker] = field(default_factory=dict, init=False)  # by slot: starting one costs seconds
+
+    def machine(self, device: str) -> Machine:
+        """This one, for every device."""
+        del device
+        return this_machine()
+
+    def size(self, device: str) -> int:
+        """How many jobs of a device run at once."""
+        return len(self.slots(device))
 
     def alone(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
         """One after the other, each in a fresh process, on the first slot of its device."""

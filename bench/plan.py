@@ -6,12 +6,12 @@ parity -> speed -> tune -> fit. Speed comes before tuning and fitting because it
 import itertools
 import random
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import seeds, settings
-from bench.basis import basis, speed_basis
+from bench.basis import Machine, basis, speed_basis, this_machine
 from bench.config import Architecture, Experiment, Setting, Training
 from bench.network import layer_configs
 from bench.outcomes import Checked, Fitted, Timed, Tuned
@@ -44,8 +44,14 @@ def largest_first(jobs: Iterable[ParityJob]) -> list[ParityJob]:
     return sorted(jobs, key=_predicted_bytes, reverse=True)
 
 
-def speed_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[SpeedJob]:
+def speed_jobs(
+    experiment: Experiment,
+    able: Iterable[CellKey],
+    machine_of: Callable[[str], Machine] = lambda device: this_machine(),
+) -> list[SpeedJob]:
     """Round after round, each a new random order of all cells, so that drift of the machine hits all alike.
+
+    `machine_of` says on which machine the jobs of a device will be timed.
 
     The variations of `experiment.sweep` are streams of their own beside the cells.
     """
@@ -62,7 +68,7 @@ def speed_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[SpeedJob
     for round_ in range(timing.rounds):
         order = [stream for stream in streams if round_ < timing.rounds_of(stream.cell, stream.threads)]
         random.Random(seeds.derive("order of round", round_)).shuffle(order)
-        jobs += [_speed_job(experiment, stream, round_) for stream in order]
+        jobs += [_speed_job(experiment, stream, round_, machine_of(stream.cell.device)) for stream in order]
     return jobs
 
 
@@ -209,14 +215,14 @@ def _predicted_bytes(job: ParityJob) -> int:
     return sum(backend.memory_bytes(operator, config, info.nodes, info.edges) for config in configs)
 
 
-def _speed_job(experiment: Experiment, stream: _Stream, round_: int) -> SpeedJob:
+def _speed_job(experiment: Experiment, stream: _Stream, round_: int, machine: Machine) -> SpeedJob:
     # How many rounds and thread counts there are is no part of one round's identity: more of them keep what is there.
     unasked = {"rounds": 0, "fewer_rounds": {}, "threads": (1,), "self_test": ""}
     timing = experiment.timing.model_copy(update=unasked)
     # Nor is when training would stop.
     training = Training(lr=experiment.training.lr, weight_decay=experiment.training.weight_decay)
     return SpeedJob(
-        **_common(experiment, stream.cell) | {"basis": speed_basis(stream.cell.backend, stream.cell.dataset)},
+        **_common(experiment, stream.cell) | {"basis": speed_basis(stream.cell.backend, stream.cell.dataset, machine)},
         architecture=stream.architecture,
         training=training,
         timing=timing,

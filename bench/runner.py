@@ -9,17 +9,18 @@ from typing import Protocol
 
 from bench import plan, records, study_store
 from bench.config import Experiment
-from bench.crew import Crew, Finished
+from bench.crew import Finished
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
 from bench.outcomes import NotDone
-from bench.plugins import DATASETS, DEVICES
+from bench.plugins import DATASETS
 from bench.progress import Display, news, title
 from bench.records import Record
 from bench.rig import GIB
 from bench.task import DataUnavailable
 from bench.work import CellKey, FitJob, Job, SpeedJob, TuneJob
 from bench.worker import Done
+from bench.workforce import Terms, engage
 
 
 class Listener(Protocol):
@@ -51,6 +52,7 @@ class Options:
 
     parallel: int | None = None  # jobs at once per kind of device; None: one per slot
     storage_url: str = ""  # of Optuna studies
+    cluster: str = ""  # address of a Dask scheduler; empty: this machine
     retry: bool = False  # look anew at what ended in out of memory, timeout or divergence
 
 
@@ -71,11 +73,16 @@ class Grid:
         self._estimates = Estimates(self.experiment, found)
         self.forecast = Forecast.of(self.experiment)
         budget = self.experiment.budget
-        self._crew = Crew(
-            slots=self._slots,
-            limit_s=budget.job_s,
-            storage_url=self.options.storage_url,
-            memory_bytes=int(budget.memory_gib * GIB) if budget.memory_gib else None,
+        self._crew = engage(
+            Terms(
+                limit_s=budget.job_s,
+                storage_url=self.options.storage_url,
+                memory_bytes=int(budget.memory_gib * GIB) if budget.memory_gib else None,
+            ),
+            self.experiment.datasets,
+            self.options.cluster,
+            self.options.parallel,
+            self.display.say,
         )
 
     def run(self) -> int:
@@ -90,7 +97,7 @@ class Grid:
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))
         able = plan.passed(checks, self._done)
-        timings = self._timed(plan.speed_jobs(self.experiment, able))
+        timings = self._timed(plan.speed_jobs(self.experiment, able, self._crew.machine))
         cost = plan.EpochCost.of(self.experiment, self._recorded(timings))
         studies = self._studies(able, cost)
         self._together(studies)
@@ -103,7 +110,7 @@ class Grid:
 
     def left_s(self) -> float:
         """Expected seconds until all is done."""
-        parallel = max(len(self._slots(device)) for device in self.experiment.devices)
+        parallel = max(map(self._crew.size, self.experiment.devices))
         return self.forecast.left_s(self._estimates, self._stands, max(1, parallel))
 
     def is_measured(self) -> bool:
@@ -230,13 +237,6 @@ class Grid:
         if record is None or not record.final:
             return False
         return not (self.options.retry and isinstance(record.outcome, NotDone))
-
-    def _slots(self, device: str) -> Sequence[str]:
-        """A device that is absent gets one slot, on which its jobs say why."""
-        plugin = DEVICES.get(device)
-        if plugin.unavailable() is not None:
-            return (f"{device}:0",)
-        return plugin.slots()[: self.options.parallel]
 
     def _recorded(self, jobs: Iterable[Job]) -> list[Record]:
         return [self._done[job.id] for job in jobs if job.id in self._done]

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 
 from bench import experiment_file, records
 from bench.basis import attention_basis, lookup_basis
-from bench.crew import Crew
 from bench.folder import ResultsFolder
 from bench.outcomes import NotDone
-from bench.plugins import DEVICES
 from bench.progress import Display, display, news, title
 from bench.records import Record
 from bench.runner import Listener, Options
@@ -25,6 +23,7 @@ from bench.study_config import (
 )
 from bench.views import live_tracking, write_views
 from bench.work import AttentionJob, Job, LookupJob
+from bench.workforce import Terms, Workforce, engage
 
 BACKEND = "shared structure"
 """What computes a DictionaryLookup: neither a library nor a plug-in, but `bench.lookup_model`."""
@@ -130,11 +129,12 @@ class StudyRun:
             self.display.say(notice)
         done = records.latest(self.folder.records())
         todo = [job for job in jobs(self.study) if not self._stands(done.get(job.id))]
-        crew = Crew(slots=self._slots, limit_s=self.study.job_s)
+        terms, datasets = Terms(limit_s=self.study.job_s), [job.dataset for job in todo]
+        crew = engage(terms, datasets, self.options.cluster, self.options.parallel, self.display.say)
         with contextlib.closing(crew):
             return self._follow(crew, todo)
 
-    def _follow(self, crew: Crew, todo: Sequence[Job]) -> int:
+    def _follow(self, crew: Workforce, todo: Sequence[Job]) -> int:
         total, errors = len(jobs(self.study)), 0
         left = len(todo)
         for item in crew.together(todo, title):
@@ -157,13 +157,6 @@ class StudyRun:
         if record is None or not record.final:
             return False
         return not (self.options.retry and isinstance(record.outcome, NotDone))
-
-    def _slots(self, device: str) -> Sequence[str]:
-        """A device that is absent gets one slot, on which its jobs say why."""
-        plugin = DEVICES.get(device)
-        if plugin.unavailable() is not None:
-            return (f"{device}:0",)
-        return plugin.slots()[: self.options.parallel]
 
 
 def of_study(study: Study, found: Sequence[Record]) -> list[tuple[Job, Record | None]]:

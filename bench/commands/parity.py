@@ -9,13 +9,12 @@ from tabulate import tabulate
 from bench import experiment_file, plan
 from bench.cli import DONE, FAILED, say
 from bench.config import Experiment
-from bench.crew import Crew
 from bench.outcomes import Checked, NotDone
-from bench.plugins import DEVICES
 from bench.progress import display, title
 from bench.views import semantics
 from bench.work import CellKey
 from bench.worker import Done
+from bench.workforce import Terms, engage
 from implementations.contract import SEMANTIC_TOPICS
 
 
@@ -52,7 +51,7 @@ def _chosen(arguments: argparse.Namespace) -> Experiment:
 
 
 def _check(experiment: Experiment) -> Mapping[CellKey, Done]:
-    crew = Crew(slots=_slots, limit_s=experiment.budget.job_s)
+    crew = engage(Terms(limit_s=experiment.budget.job_s))
     jobs = plan.parity_jobs(experiment)
     outcomes: dict[CellKey, Done] = {}
     with contextlib.closing(crew), display() as shown:
@@ -61,11 +60,6 @@ def _check(experiment: Experiment) -> Mapping[CellKey, Done]:
                 outcomes[item[0].key] = item[1]
             shown.update(len(outcomes), len(jobs), None, dict(crew.at_work))
     return {job.key: outcomes[job.key] for job in jobs}
-
-
-def _slots(device: str) -> tuple[str, ...]:
-    plugin = DEVICES.get(device)
-    return plugin.slots() if plugin.unavailable() is None else (f"{device}:0",)
 
 
 def _row(cell: CellKey, done: Done) -> list[str]:

@@ -37,7 +37,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder); `off` for none"
     )
     parser.add_argument(
-        "--storage", metavar="URL", help="Optuna storage (default: optuna.db in the experiment's folder)"
+        "--storage",
+        default=os.environ.get("BENCH_STORAGE"),
+        metavar="URL",
+        help="Optuna storage, as postgresql://user@host/name (default: BENCH_STORAGE, or optuna.db in the folder)",
+    )
+    parser.add_argument(
+        "--cluster",
+        default=os.environ.get("BENCH_CLUSTER", ""),
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers run the jobs, as tcp://host:8786 (default: BENCH_CLUSTER, or this machine)",
     )
 
 
@@ -96,7 +105,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
 
 def _options(folder: ResultsFolder, arguments: argparse.Namespace) -> Options:
     storage = arguments.storage or study_store.default_url(folder.path)
-    return Options(parallel=arguments.jobs, storage_url=storage, retry=arguments.retry)
+    return Options(parallel=arguments.jobs, storage_url=storage, cluster=arguments.cluster, retry=arguments.retry)
 
 
 def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Namespace) -> None:

@@ -1,0 +1,255 @@
+"""Jobs on many machines: handed to a Dask cluster, whose workers run them as `bench.dask_worker` says.
+
+Dask decides which worker runs a job, and gives it to another one when a worker dies. Here is what it is told: which
+workers may be used at all, what a job needs, and no more jobs at once than there is room for, so that only those that
+were at work count as disturbed when a worker dies.
+"""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from distributed import Client, Future, KilledWorker
+
+from bench import dask_worker, sqlite_file
+from bench.basis import Machine, build, this_machine
+from bench.crew import TICK_S, Finished
+from bench.dask_worker import Introduction
+from bench.errors import UserError
+from bench.outcomes import NotDone
+from bench.plugins import DATASETS
+from bench.work import Job, SpeedJob
+from bench.worker import Done
+from bench.workforce import Terms
+
+CONNECT_S = 10
+LOOK_EVERY_S = 2.0
+WAITING = "cluster"  # the place of what is said while no worker can be had
+
+
+class Cluster:
+    """See `bench.workforce.Workforce`.
+
+    Args:
+        address: of the Dask scheduler, `tcp://host:port`.
+        terms: limits of every job.
+        datasets: what the jobs read.
+        most: jobs at once per kind of device; as many as the workers have slots if None.
+        say: gets a sentence for each thing a person should know of a worker.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        terms: Terms,
+        datasets: Sequence[str] = (),
+        most: int | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.at_work: dict[str, str] = {}
+        self._address, self._terms, self._most, self._say = address, terms, most, say
+        self._datasets = [name for name in dict.fromkeys(datasets) if not DATASETS.problem(name)]
+        self._run = uuid.uuid4().hex[:8]  # what an earlier run left with the scheduler is not ours
+        self._places: dict[str, str] = {}  # by key: where it was last heard of
+        self._timing: dict[str, Machine] = {}
+        self._workers: dict[str, Introduction] = {}  # by address, those that may be used
+        self._met: set[str] = set()
+        self._look_at_s = 0.0
+
+    def machine(self, device: str) -> Machine:
+        """One of those that offer the device, kept for all of a run; waits for the first."""
+        while device not in self._timing:
+            offering = [worker.machine for worker in self._able(device)]
+            if offering:
+                self._timing[device] = min(offering)
+            else:
+                self._look()
+                time.sleep(TICK_S)
+        return self._timing[device]
+
+    def size(self, device: str) -> int:
+        """How many jobs of a device run at once, as far as is known by now."""
+        return min(sum(worker.slots[device] for worker in self._able(device)), self._most or 2**31)
+
+    def alone(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
+        """One after the other, on the machine of `machine`; its slots are all held meanwhile."""
+        for job in jobs:
+            yield from self.together([job], title)
+
+    def together(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
+        """Side by side, as many as there are slots."""
+        del title  # the worker's side has it, too
+        waiting, finished = list(jobs), queue.SimpleQueue[Future]()
+        flying: dict[str, tuple[Job, Future]] = {}
+        try:
+            while waiting or flying:
+                self._look()
+                self._hand_out(waiting, flying, finished)
+                try:
+                    future = finished.get(timeout=TICK_S)
+                except queue.Empty:
+                    yield None
+                    continue
+                job, _ = flying.pop(future.key)
+                self.at_work.pop(self._places.pop(future.key, ""), None)
+                yield job, self._done(future)
+        finally:
+            if flying:
+                self._give_up([future for _, future in flying.values()])
+
+    def close(self) -> None:
+        """End the workers' child processes, and the connection."""
+        if "_client" in self.__dict__:
+            with contextlib.suppress(OSError, TimeoutError):
+                self._client.run(dask_worker.rest, workers=list(self._workers), on_error="ignore")
+            self._client.close(timeout=CONNECT_S)
+
+    def _hand_out(
+        self, waiting: list[Job], flying: dict[str, tuple[Job, Future]], finished: "queue.SimpleQueue[Future]"
+    ) -> None:
+        """As many of those that wait as there is room for, in their order."""
+        at_once = Counter(job.device for job, _ in flying.values())
+        for job in list(waiting):
+            if at_once[job.device] < min(self._room(job), self._most or 2**31):
+                at_once[job.device] += 1
+                waiting.remove(job)
+                future = self._submit(job)
+                flying[future.key] = job, future
+                future.add_done_callback(finished.put)
+        if waiting and not flying:
+            job = waiting[0]
+            self.at_work[WAITING] = f"waiting for a worker at {self._address} that has {job.device} and {job.dataset}"
+        else:
+            self.at_work.pop(WAITING, None)
+
+    def _room(self, job: Job) -> int:
+        return sum(
+            worker.slots[job.device]
+            for worker in self._able(job.device)
+            if job.dataset not in worker.lacking
+            and not (isinstance(job, SpeedJob) and worker.machine != self.machine(job.device))
+        )
+
+    def _able(self, device: str) -> list[Introduction]:
+        return [worker for worker in self._workers.values() if device in worker.slots]
+
+    def _submit(self, job: Job) -> Future:
+        needs = {dask_worker.device_resource(job.device, build()): 1.0}
+        if job.dataset in self._datasets:
+            needs[dask_worker.data_resource(job.dataset, build())] = 1.0
+        if isinstance(job, SpeedJob):
+            needs[dask_worker.timing_resource(self.machine(job.device)[0])] = 1.0
+        return self._client.submit(
+            dask_worker.work,
+            job.model_dump(mode="json"),
+            self._terms,
+            self._topic,
+            key=f"{job.phase}-{job.id}-{self._run}",
+            resources=needs,
+            pure=False,
+        )
+
+    def _done(self, future: Future) -> Done:
+        """A job's answer; that its worker died again and again is an outcome, that the scheduler is gone is not."""
+        if future.status == "finished":
+            return Done.model_validate(future.result())
+        if future.status != "error":
+            raise self._gone()
+        problem = future.exception()
+        reason = (
+            f"{problem.allowed_failures + 1} Dask workers died at it, the last on {problem.last_worker.host}"
+            if isinstance(problem, KilledWorker)
+            else f"the Dask worker could not run it: {problem!r}"
+        )
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Done(outcome=NotDone(status="error", reason=reason), environment={}, started_utc=now, seconds=0.0)
+
+    def _give_up(self, futures: list[Future]) -> None:
+        """The workers see it within a moment, and kill what they were at."""
+        self.at_work.clear()
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.cancel(futures, force=True)
+
+    @cached_property
+    def _client(self) -> Client:
+        """The connection, made when it is first needed.
+
+        Raises:
+            UserError: no scheduler answers there.
+        """
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said in our words
+        try:
+            client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="gat-bench")
+        except (OSError, ValueError) as problem:
+            raise UserError(
+                f"--cluster {self._address}: no Dask scheduler answers there ({type(problem).__name__}); "
+                "start one with `dask scheduler`, or mend the address, as in tcp://127.0.0.1:8786"
+            ) from None
+        client.subscribe_topic(self._topic, self._heard)
+        return client
+
+    @property
+    def _topic(self) -> str:
+        return f"gat-bench-{self._run}"
+
+    def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """What a job is at."""
+        told = event[1]
+        self._places[told["key"]] = told["where"]
+        self.at_work[told["where"]] = told["text"]
+
+    def _look(self) -> None:
+        """Meet workers that are new and forget those that are gone, every few seconds."""
+        if time.monotonic() < self._look_at_s:
+            return
+        self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        try:
+            here = set(self._client.scheduler_info()["workers"])
+        except OSError:
+            raise self._gone() from None
+        for address in self._met - here:
+            self._workers.pop(address, None)
+        if new := here - self._met:
+            threading.Thread(target=self._meet, args=(sorted(new),), daemon=True).start()
+        self._met = here
+
+    def _meet(self, addresses: list[str]) -> None:
+        """Have workers introduce themselves; those that would not do as this machine does are told of and not used."""
+        try:
+            found = self._client.run(dask_worker.introduce, self._datasets, workers=addresses, on_error="return")
+        except (OSError, ValueError):  # they or the connection went away meanwhile; the next look sees it
+            return
+        for address, introduction in found.items():
+            if reason := self._unfit(introduction):
+                self._say(f"worker {address} is not used: {reason}")
+                continue
+            self._workers[address] = introduction
+            for dataset, reason in introduction.lacking.items():
+                self._say(f"worker {address} on {introduction.host} lacks {dataset}: {reason}")
+
+    def _unfit(self, found: Introduction | Exception) -> str:
+        """Why a worker cannot share this run's jobs, or nothing."""
+        if isinstance(found, ImportError):
+            return f"it has no gat-bench of this version ({found}); set up the same commit there"
+        if not isinstance(found, Introduction):
+            return f"it could not introduce itself ({found!r}); set up the same commit there"
+        if other := [name for name in build() if found.build.get(name) != build()[name]]:
+            name = other[0]
+            return f"it has {name} {found.build.get(name)}, this run {build()[name]}; set up the same commit there"
+        if sqlite_file.path_of(self._terms.storage_url) and found.host != this_machine()[0]:
+            return "studies are kept in a file, which another machine cannot share; --storage postgresql://... can be"
+        return ""
+
+    def _gone(self) -> UserError:
+        return UserError(
+            f"the Dask scheduler at {self._address} went away; what was finished is recorded, "
+            "and the same command goes on from there"
+        )

@@ -1,0 +1,78 @@
+"""A real Dask scheduler and real workers, on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from fault_tools import ROOT
+
+
+class Dask:
+    """One scheduler, any number of workers, each in a session of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.workers: list[subprocess.Popen[bytes]] = []
+        file = folder / "scheduler.json"
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+        self.address = _address(file)
+
+    def add_worker(self, nanny: bool = False, code: Path = ROOT, threads: int = 1) -> subprocess.Popen[bytes]:
+        options = ["--nthreads", str(threads), "--nanny" if nanny else "--no-nanny"]
+        options += ["--local-directory", str(self._folder)]
+        self.workers.append(self._start("worker", self.address, *options, code=code))
+        return self.workers[-1]
+
+    def kill_worker(self, number: int) -> None:
+        """With signal 9: the worker process itself, of whose nanny the next one comes."""
+        worker = psutil.Process(self.workers[number].pid)
+        _kill(next((child for child in worker.children() if "--multiprocessing-fork" in child.cmdline()), worker))
+
+    def close(self) -> None:
+        for process in [*self.workers, self.scheduler]:
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+                _kill(child)
+            process.kill()
+            process.wait()
+
+    def _start(self, what: str, *options: str, code: Path = ROOT) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *options, "--no-dashboard"]
+        path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with (self._folder / f"{what}-{len(self.workers)}.log").open("wb") as log:
+            return subprocess.Popen(
+                command, env=os.environ | {"PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
+            )
+
+
+@contextmanager
+def dask(folder: Path, workers: int = 0) -> Iterator[Dask]:
+    started = Dask(folder)
+    try:
+        for _ in range(workers):
+            started.add_worker()
+        yield started
+    finally:
+        started.close()
+
+
+def _address(file: Path, within_s: float = 60.0) -> str:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            return json.loads(file.read_text())["address"]
+        except (OSError, ValueError):
+            time.sleep(0.1)
+    raise AssertionError(f"{file} was not written")
+
+
+def _kill(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(signal.SIGKILL)

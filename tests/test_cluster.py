@@ -1,0 +1,175 @@
+"""Jobs handed to a real Dask scheduler and real workers on loopback."""
+
+import contextlib
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from cluster_tools import Dask, dask
+from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
+from test_kill import substance
+from test_runner import changed
+
+from bench import plan
+from bench.jobs import run_job
+from bench.outcomes import Fitted
+from bench.progress import title
+from bench.rig import Place
+from bench.workforce import Terms, engage
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+TERMS = Terms(limit_s=120)
+
+
+def fits(small, seeds: int):
+    experiment = changed(small, backends=["scatter"], seeds=list(range(seeds)))
+    return plan.fit_jobs(experiment, plan.cells(experiment), {})
+
+
+def finished(workforce, jobs, each=lambda: None):
+    """Id -> outcome of everything that comes out, which must be each job once."""
+    found = []
+    for item in workforce.together(jobs, title):
+        each()
+        if item is not None:
+            found.append(item)
+    assert sorted(job.id for job, _ in found) == sorted(job.id for job in jobs)
+    return {job.id: done.outcome for job, done in found}
+
+
+def in_substance(outcome):
+    assert isinstance(outcome, Fitted), outcome
+    return (outcome.test, outcome.validation, outcome.epochs)
+
+
+def test_a_fit_on_a_dask_worker_gives_what_it_gives_here(small, tmp_path, cpu):
+    jobs = fits(small, 2)
+    with (
+        dask(tmp_path / "dask", workers=1) as cluster,
+        contextlib.closing(engage(TERMS, ["blocks"], cluster.address)) as force,
+    ):
+        outcomes = finished(force, jobs)
+        assert (force.size("cpu"), force.at_work) == (1, {})
+    here = {job.id: run_job(job, Place(cpu.slots()[0])) for job in jobs}
+    assert {id_: in_substance(found) for id_, found in outcomes.items()} == {
+        id_: in_substance(found) for id_, found in here.items()
+    }
+
+
+@pytest.mark.slow
+def test_an_experiment_on_a_cluster_leaves_the_records_that_one_machine_leaves(tmp_path):
+    experiment = tiny(tmp_path)
+    succeeds("run", experiment, "--mlflow", "off", "--results", tmp_path / "one")
+    with dask(tmp_path / "dask", workers=2) as cluster:
+        options = ("--mlflow", "off", "--results", tmp_path / "many", "--cluster", cluster.address)
+        succeeds("run", experiment, *options)
+        again = bench("run", experiment, *options)
+    assert again.returncode == 0
+    assert substance(tmp_path / "many" / "tiny") == substance(tmp_path / "one" / "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_workers_killed_at_random_moments_lose_no_job_and_double_none(tmp_path):
+    experiment = tiny(tmp_path)
+    succeeds("run", experiment, "--mlflow", "off", "--results", tmp_path / "calm")
+    moments = random.Random(3)
+    with dask(tmp_path / "dask") as cluster:
+        cluster.add_worker(nanny=True)
+        cluster.add_worker(nanny=True)
+        run = start(experiment, tmp_path / "wild", cluster)
+        for number in (0, 1, 0):
+            time.sleep(moments.uniform(5, 15))
+            cluster.kill_worker(number)
+        _, errors = run.communicate()
+    assert run.returncode == 0, errors
+    assert substance(tmp_path / "wild" / "tiny") == substance(tmp_path / "calm" / "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_runner_killed_on_a_cluster_goes_on_where_it_was_and_its_jobs_end(tmp_path):
+    experiment = tiny(tmp_path)
+    succeeds("run", experiment, "--mlflow", "off", "--results", tmp_path / "calm")
+    moments = random.Random(4)
+    with dask(tmp_path / "dask", workers=2) as cluster:
+        for _ in range(3):
+            run = start(experiment, tmp_path / "wild", cluster)
+            time.sleep(moments.uniform(5, 15))
+            run.send_signal(signal.SIGKILL)
+            run.communicate()
+        run = start(experiment, tmp_path / "wild", cluster)
+        _, errors = run.communicate()
+    assert run.returncode == 0, errors
+    assert substance(tmp_path / "wild" / "tiny") == substance(tmp_path / "calm" / "tiny")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_the_job_of_a_worker_killed_while_at_it_is_done_by_another(small, tmp_path):
+    jobs = fits(small, 6)
+    with (
+        dask(tmp_path / "dask", workers=2) as cluster,
+        contextlib.closing(engage(TERMS, ["blocks"], cluster.address)) as force,
+    ):
+        killed = []
+
+        def kill_who_works():
+            if not killed and len(force.at_work) == 2:
+                cluster.kill_worker(0)
+                killed.append(0)
+
+        outcomes = finished(force, jobs, kill_who_works)
+    assert killed
+    assert all(isinstance(outcome, Fitted) for outcome in outcomes.values())
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_worker_with_other_code_is_named_and_gets_no_job(small, tmp_path):
+    for package in ("bench", "implementations"):
+        shutil.copytree(ROOT / package, tmp_path / "other" / package)
+    with (tmp_path / "other" / "bench" / "train.py").open("a") as file:
+        file.write("\n# another version\n")
+    said: list[str] = []
+    with dask(tmp_path / "dask") as cluster:
+        cluster.add_worker(code=tmp_path / "other")
+        with contextlib.closing(engage(TERMS, ["blocks"], cluster.address, say=said.append)) as force:
+            for item in force.together(fits(small, 1), title):
+                assert item is None
+                if said:
+                    break
+            assert force.size("cpu") == 0
+    assert "is not used: it has code" in said[0]
+    assert "\n" not in said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_when_the_scheduler_goes_the_run_says_so_in_one_line(tmp_path):
+    with dask(tmp_path / "dask", workers=1) as cluster:
+        run = start(tiny(tmp_path), tmp_path / "results", cluster)
+        time.sleep(15)
+        cluster.scheduler.kill()
+        _, errors = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert errors.splitlines()[-1].startswith(f"bench: the Dask scheduler at {cluster.address} went away")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_is_named_in_one_line(tmp_path):
+    done = bench("run", tiny(tmp_path), "--mlflow", "off", "--results", tmp_path, "--cluster", "tcp://127.0.0.1:9")
+    assert is_a_users_error(done)
+    assert "no Dask scheduler answers there" in done.stderr
+
+
+def start(experiment: Path, results: Path, cluster: Dask) -> subprocess.Popen[str]:
+    command = [*BENCH, "run", str(experiment), "--mlflow", "off", "--results", str(results)]
+    return subprocess.Popen(
+        [*command, "--cluster", cluster.address], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )

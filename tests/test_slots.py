@@ -1,0 +1,65 @@
+"""Slots of one machine among processes that know nothing of each other."""
+
+import subprocess
+import sys
+
+import pytest
+from fault_tools import ROOT
+
+from bench import slots
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+def wanted():
+    return True
+
+
+class Asked:
+    """Somebody who waits for so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __call__(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+
+def test_who_comes_second_gets_another_slot_and_a_slot_given_back_is_had_again():
+    with slots.one_of(["cpu:0", "cpu:1"], wanted) as first, slots.one_of(["cpu:0", "cpu:1"], wanted) as second:
+        assert (first, second) == ("cpu:0", "cpu:1")
+    with slots.one_of(["cpu:0", "cpu:1"], wanted) as again:
+        assert again == "cpu:0"
+
+
+def test_nobody_gets_a_slot_while_one_holds_them_all():
+    with slots.all_of(["cpu:1", "cpu:0"], wanted), pytest.raises(slots.Unwanted):
+        slots.one_of(["cpu:0", "cpu:1"], Asked(2)).__enter__()
+
+
+def test_who_wants_them_all_waits_for_the_last():
+    with slots.one_of(["cpu:1"], wanted), pytest.raises(slots.Unwanted):
+        slots.all_of(["cpu:0", "cpu:1"], Asked(2)).__enter__()
+    with slots.all_of(["cpu:0", "cpu:1"], Asked(2)):
+        pass
+
+
+def test_a_killed_process_gives_its_slot_back():
+    script = (
+        "import sys, time; from bench import slots\n"
+        "with slots.one_of(['cpu:0'], lambda: True): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(slots.Unwanted):
+            slots.one_of(["cpu:0"], Asked(2)).__enter__()
+        other.kill()
+        other.wait()
+    with slots.one_of(["cpu:0"], wanted) as slot:
+        assert slot == "cpu:0"
