@@ -32,6 +32,7 @@ from bench.workforce import Terms
 
 CONNECT_S = 10
 LOOK_EVERY_S = 2.0
+STRANDINGS = 3
 WAITING = "cluster"  # the place of what is said while no worker can be had
 
 
@@ -62,6 +63,8 @@ class Cluster:
         self._timing: dict[str, Machine] = {}
         self._workers: dict[str, Introduction] = {}  # by address, those that may be used
         self._met: set[str] = set()
+        self._has_news = threading.Event()  # a worker was found fit
+        self._stranded: Counter[str] = Counter()  # by job: how often it was called back
         self._look_at_s = 0.0
 
     def machine(self, device: str) -> Machine:
@@ -92,17 +95,26 @@ class Cluster:
         try:
             while waiting or flying:
                 self._look()
+                for job in self._call_back(flying):
+                    self._stranded[job.id] += 1
+                    if self._stranded[job.id] > STRANDINGS:
+                        yield job, _failed(f"every Dask worker there was died at it, {STRANDINGS + 1} times")
+                    else:
+                        waiting.insert(0, job)
                 self._hand_out(waiting, flying, finished)
                 try:
                     future = finished.get(timeout=TICK_S)
                 except queue.Empty:
                     yield None
                     continue
+                if future.key not in flying:  # called back
+                    continue
                 job, _ = flying.pop(future.key)
                 self.at_work.pop(self._places.pop(future.key, ""), None)
                 yield job, self._done(future)
         finally:
             if flying:
+                self.at_work.clear()
                 self._give_up([future for _, future in flying.values()])
 
     def close(self) -> None:
@@ -152,7 +164,7 @@ class Cluster:
             job.model_dump(mode="json"),
             self._terms,
             self._topic,
-            key=f"{job.phase}-{job.id}-{self._run}",
+            key=f"{job.phase}-{job.id}-{self._run}-{self._stranded[job.id]}",
             resources=needs,
             pure=False,
         )
@@ -169,12 +181,24 @@ class Cluster:
             if isinstance(problem, KilledWorker)
             else f"the Dask worker could not run it: {problem!r}"
         )
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return Done(outcome=NotDone(status="error", reason=reason), environment={}, started_utc=now, seconds=0.0)
+        return _failed(reason)
+
+    def _call_back(self, flying: dict[str, tuple[Job, Future]]) -> list[Job]:
+        """Jobs that wait in vain: their worker died while no other was fit, and Dask sees no fitness gained later."""
+        if not self._has_news.is_set():
+            return []
+        self._has_news.clear()
+        placed = {key for keys in self._client.processing().values() for key in keys}
+        stranded = [key for key, (_, future) in flying.items() if future.status == "pending" and key not in placed]
+        jobs = []
+        for key in stranded:
+            job, future = flying.pop(key)
+            self._give_up([future])
+            jobs.append(job)
+        return jobs
 
     def _give_up(self, futures: list[Future]) -> None:
         """The workers see it within a moment, and kill what they were at."""
-        self.at_work.clear()
         with contextlib.suppress(OSError, TimeoutError):
             self._client.cancel(futures, force=True)
 
@@ -228,10 +252,13 @@ class Cluster:
         except (OSError, ValueError):  # they or the connection went away meanwhile; the next look sees it
             return
         for address, introduction in found.items():
+            if isinstance(introduction, OSError):  # it went away meanwhile
+                continue
             if reason := self._unfit(introduction):
                 self._say(f"worker {address} is not used: {reason}")
                 continue
             self._workers[address] = introduction
+            self._has_news.set()
             for dataset, reason in introduction.lacking.items():
                 self._say(f"worker {address} on {introduction.host} lacks {dataset}: {reason}")
 
@@ -253,3 +280,8 @@ class Cluster:
             f"the Dask scheduler at {self._address} went away; what was finished is recorded, "
             "and the same command goes on from there"
         )
+
+
+def _failed(reason: str) -> Done:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Done(outcome=NotDone(status="error", reason=reason), environment={}, started_utc=now, seconds=0.0)
