@@ -4,11 +4,14 @@ import argparse
 import errno
 import importlib
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from bench import mlflow_store
 from bench.errors import UserError
 
 COMMANDS = {
@@ -33,6 +36,7 @@ EXIT_CODES = {
     USER_ERROR: "your mistake, or a file or folder that the system refuses; one line says which, and what to do",
     INTERRUPTED: "interrupted by Ctrl-C; what was finished is recorded",
 }
+MOST_DIGITS = 9  # a number with more is a slip of the finger
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +84,7 @@ def parsers(configured: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[st
     arguments.
     """
     codes = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="bench",
         description="Compare implementations of GAT and GATv2: parity, accuracy, speed, memory.",
         epilog=f"`bench COMMAND --help` tells more. {codes}",
@@ -97,6 +101,13 @@ def parsers(configured: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[st
     return whole, parts
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other mistake is told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; `{self.prog} --help` tells how it is written")
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     """The option that says where results lie."""
     parser.add_argument(
@@ -110,10 +121,62 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """An argument that counts something."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    if not text.isdecimal() or not 1 <= len(text) <= MOST_DIGITS or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """An argument that measures something."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return value
+
+
+def port(text: str) -> int:
+    """An argument that numbers a port."""
+    if not text.isdecimal() or not 0 < int(text[:MOST_DIGITS]) < 2**16:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def add_mlflow(parser: argparse.ArgumentParser, *, off: bool = False) -> None:
+    """The option that names an MLflow store; with `off`, a run may do without."""
+    without = "; `off` for none" if off else ""
+    parser.add_argument(
+        "--mlflow",
+        type=_mlflow_uri,
+        metavar="URI",
+        help=f"MLflow store (default: mlflow.db in the results folder){without}",
+    )
+
+
+def _mlflow_uri(text: str) -> str:
+    if reason := mlflow_store.problem(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no MLflow store ({reason}); write sqlite:////path/to/mlflow.db, http://host:5000, "
+            "postgresql://host/name, or off"
+        )
+    return text
+
+
+def storage_url(text: str) -> str:
+    """An argument that names a relational database; it need not answer."""
+    from sqlalchemy.engine import make_url  # comes with Optuna, which takes this
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    try:
+        make_url(text).get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError, ImportError) as problem:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no Optuna storage ({problem}); write sqlite:////path/to/optuna.db or "
+            "postgresql://user@host/name"
+        ) from None
+    return text
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,13 @@ Units are in the names: `_s` seconds, `_epochs`, `_points` percentage points; pr
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, Tag, model_validator
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# A number beyond is a slip of the finger, and would be met as a loop without end or a list larger than memory.
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Many = Annotated[int, Field(ge=1, le=10**4)]
 Setting = int | float | str | bool
 Track = Literal["as_shipped", "same_input"]
 
@@ -22,7 +25,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class Protocol(Frozen):
+class Asked(Frozen):
+    """What a person asks for: besides, every number is finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Protocol(Asked):
     """What is held equal around the layers."""
 
     split: str = "default"  # one of the splits that the data set offers
@@ -38,20 +47,20 @@ class Protocol(Frozen):
         return self.model_copy(update={"edge_noise": 0.0})
 
 
-class LinkDecoder(Frozen):
+class LinkDecoder(Asked):
     """What scores a pair of nodes: linear maps, ReLU between, of the product of what the last layer says of both."""
 
-    width: PositiveInt = 64  # of the last attention layer, and between the maps
-    layers: PositiveInt = 3
+    width: Count = 64  # of the last attention layer, and between the maps
+    layers: Many = 3
 
 
-class Architecture(Frozen):
+class Architecture(Asked):
     """The layer stack: `layers` attention layers, an activation between them, dropout before each."""
 
-    layers: PositiveInt = 2
-    hidden: PositiveInt = 8  # channels per head
-    heads: PositiveInt = 8
-    output_heads: PositiveInt = 1  # averaged
+    layers: Many = 2
+    hidden: Count = 8  # channels per head
+    heads: Count = 8
+    output_heads: Count = 1  # averaged
     feature_dropout: Probability = 0.6  # on the input of every layer
     input_dropout: Probability | None = None  # on that of the first one, if otherwise
     attention_dropout: Probability = 0.6
@@ -69,68 +78,68 @@ class Architecture(Frozen):
     decoder: LinkDecoder | None = None  # of data sets of links
 
 
-class GraphBatches(Frozen):
+class GraphBatches(Asked):
     """A step sees so many of the training graphs, whole; an epoch is a pass over all of them in random order."""
 
     by: Literal["whole graphs"] = "whole graphs"
-    graphs: PositiveInt
+    graphs: Count
 
 
-class WalkBatches(Frozen):
+class WalkBatches(Asked):
     """A step sees what so many random walks visit, from roots anywhere, and all edges between: GraphSAINT's walks."""
 
     by: Literal["random walks"] = "random walks"
-    roots: PositiveInt
-    length: PositiveInt  # edges of a walk
-    steps: PositiveInt  # of an epoch
+    roots: Count
+    length: Count  # edges of a walk
+    steps: Count  # of an epoch
 
 
-class NeighbourBatches(Frozen):
+class NeighbourBatches(Asked):
     """A step sees so many training nodes, and for each layer so many of a node's neighbours, drawn once per step:
     GraphSAGE's sampling.
     """
 
     by: Literal["neighbours"] = "neighbours"
-    targets: PositiveInt
+    targets: Count
     shuffle: bool = False  # they come in another order in each epoch
-    fanout: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]  # from the targets outwards
+    fanout: Annotated[tuple[Count, ...], Field(min_length=1)]  # from the targets outwards
 
 
-class LinkBatches(Frozen):
+class LinkBatches(Asked):
     """A step sees so many training links in random order, and as many pairs of any nodes that stand for none; of the
     graph the whole, or with `fanout` so many neighbours of their nodes, as by `NeighbourBatches`.
     """
 
     by: Literal["links"] = "links"
-    links: PositiveInt
-    fanout: tuple[PositiveInt, ...] = ()
-    steps: PositiveInt | None = None  # of an epoch, at most
+    links: Count
+    fanout: tuple[Count, ...] = ()
+    steps: Count | None = None  # of an epoch, at most
 
 
 Batches = Annotated[GraphBatches | WalkBatches | NeighbourBatches | LinkBatches, Field(discriminator="by")]
 
 
-class Discard(Frozen):
+class Discard(Asked):
     """Runs that count as diverged, in the GATv2 authors' code: those that were discarded and run again."""
 
     above_loss: PositiveFloat  # no epoch's training loss was lower, up to half of the epochs or where patience ends
-    before_epoch: Annotated[int, Field(ge=0)] = 0  # patience ended earlier
+    before_epoch: Annotated[int, Field(ge=0, le=10**9)] = 0  # patience ended earlier
 
 
-class Training(Frozen):
+class Training(Asked):
     """Adam. `stop_on` names the validation quantity that patience watches; accuracy is whatever is scored."""
 
     lr: PositiveFloat = 5e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    max_epochs: PositiveInt = 1000
-    patience_epochs: PositiveInt = 100
+    max_epochs: Count = 1000
+    patience_epochs: Count = 100
     # both: patience restarts when accuracy or loss is at least as good as ever, and the weights are
     # kept when both are (the GAT authors' rule); never: the last epoch counts.
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
     batches: Batches | None = None  # one step an epoch, on all that trains, if absent
     clip_norm: PositiveFloat | None = None  # of the gradients of all layers together, and of the decoder's
-    validate_every_epochs: PositiveInt = 1  # each multiple, and the last epoch; only those can be kept
-    validate_from_epoch: PositiveInt = 1
+    validate_every_epochs: Count = 1  # each multiple, and the last epoch; only those can be kept
+    validate_from_epoch: Count = 1
     discard: Discard | None = None
 
     def validates(self, epoch: int) -> bool:
@@ -139,7 +148,7 @@ class Training(Frozen):
         return due or epoch == self.max_epochs
 
 
-class FloatRange(Frozen):
+class FloatRange(Asked):
     """A number between `low` and `high`."""
 
     low: float
@@ -155,23 +164,32 @@ class FloatRange(Frozen):
         return self
 
 
-class Choice(Frozen):
+class Choice(Asked):
     """One of the listed values."""
 
     choices: Annotated[tuple[Setting, ...], Field(min_length=2)]
 
 
-class Tuning(Frozen):
+def _dimension(given: object) -> str:
+    """Which kind of dimension is meant, so that only its own mistakes are told."""
+    choice = "choices" in given if isinstance(given, dict) else isinstance(given, Choice)
+    return "choice" if choice else "range"
+
+
+Dimension = Annotated[Annotated[FloatRange, Tag("range")] | Annotated[Choice, Tag("choice")], Discriminator(_dimension)]
+
+
+class Tuning(Asked):
     """One Optuna study per operator and data set, shared by the back ends unless `scope` is "cell".
 
     Keys of `space` are dotted: `training.lr`, `architecture.hidden`. Trial 0 is the file's own settings.
     """
 
-    trials: Annotated[int, Field(ge=0)] = 0
+    trials: Annotated[int, Field(ge=0, le=10**6)] = 0
     seeds: tuple[Seed, ...] = ()
     scope: Literal["operator", "cell"] = "operator"
-    max_epochs: PositiveInt | None = None  # per fit of a trial; the training's own if absent
-    space: dict[str, FloatRange | Choice] = {}
+    max_epochs: Count | None = None  # per fit of a trial; the training's own if absent
+    space: dict[str, Dimension] = {}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -182,20 +200,20 @@ class Tuning(Frozen):
         return self
 
 
-class Timing(Frozen):
+class Timing(Asked):
     """How speed is measured: `rounds` fresh processes per cell, interleaved in random order.
 
     `fewer_rounds` says of whom fewer rounds are taken: of a back end, an operator, a data set, or of "2 threads". Where
     it names a cell more than once, the smallest number counts.
     """
 
-    rounds: Annotated[int, Field(ge=0)] = 5
-    fewer_rounds: dict[str, PositiveInt] = {}
-    samples: PositiveInt = 15  # per round, track and phase
+    rounds: Annotated[int, Field(ge=0, le=10**4)] = 5
+    fewer_rounds: dict[str, Count] = {}
+    samples: Many = 15  # per round, track and phase
     min_sample_s: PositiveFloat = 0.1  # steps per sample are calibrated to last this long
     max_phase_s: PositiveFloat = 10.0  # fewer samples (at least 2) where a step is that slow
     tracks: Annotated[tuple[Track, ...], Field(min_length=1)] = ("as_shipped", "same_input")
-    threads: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
+    threads: Annotated[tuple[Many, ...], Field(min_length=1)] = (1,)
     self_test: str = ""  # back end measured twice under two names, which must come out equal
     ceilings: bool = False  # beside each round, what the machine can do at most: matrix product and copy
     parts: bool = False  # after each round, where a training step's time goes
@@ -206,7 +224,7 @@ class Timing(Frozen):
         return min([self.rounds, *fewer])
 
 
-class Budget(Frozen):
+class Budget(Asked):
     """What may be spent. A cell that would exceed it appears as not run, with the prediction."""
 
     cell_fit_s: PositiveFloat = 3600.0  # all seeds of one cell
@@ -216,7 +234,7 @@ class Budget(Frozen):
     memory_gib: PositiveFloat | None = None  # one job, enforced; the device's free memory, not enforced, if absent
 
 
-class Statistics(Frozen):
+class Statistics(Asked):
     """Margins and level of the verdicts."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -228,7 +246,7 @@ class Statistics(Frozen):
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class Experiment(Frozen):
+class Experiment(Asked):
     """One TOML file; the product of its lists is the grid of cells.
 
     Without seeds nothing is trained: the experiment is about speed and memory alone. Each setting of `sweep` is varied

@@ -28,7 +28,7 @@ class DataRow:
     state: str  # "verified", "unverified", "generated", "absent", "altered"
     place: str
     note: str = ""
-    problem: str = ""  # why fetching or verifying failed; exit status 1 if any row has one
+    problem: str = ""  # why fetching or verifying failed; exit status 2 if any row has one
 
 
 def data_rows(
@@ -99,11 +99,18 @@ def _faults(dataset: Dataset) -> Iterator[str]:
     unfit = [file for file in dataset.files() if file.state in ("altered", "absent")]
     if unfit:
         yield from (f"{file.place}: {' '.join([file.state, file.note]).strip()}" for file in unfit)
+        yield f"`bench data {dataset.info.name} --fetch` brings what is lacking"
         return
-    data = dataset.load()
+    try:
+        data = dataset.load()
+        splits = {split: dataset.nodes(data, split, seed=0) for split in dataset.info.splits}
+    except DataUnavailable as failure:
+        folders = ", ".join(dict.fromkeys(str(Path(file.place).parent) for file in dataset.files()))
+        cure = f"put the right file there, or take it away and `bench data {dataset.info.name} --fetch` brings it"
+        raise DataUnavailable(f"{failure} (in {folders}); {cure}") from None
     yield from _wrong_counts(dataset.info, data)
-    for split in dataset.info.splits:
-        yield from _wrong_nodes(split, dataset.nodes(data, split, seed=0), data.graph.num_nodes)
+    for split, nodes in splits.items():
+        yield from _wrong_nodes(split, nodes, data.graph.num_nodes)
 
 
 def _wrong_counts(info: DatasetInfo, data: NodeData) -> Iterator[str]:

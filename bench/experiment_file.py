@@ -1,13 +1,10 @@
 """Reading an experiment file, and saying precisely what is wrong with one."""
 
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from bench import settings
+from bench import settings, toml_file
 from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches
 from bench.errors import UserError
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins, unknown
@@ -68,17 +65,8 @@ def read_any(path: Path) -> Experiment | Study:
     Raises:
         UserError: as `read`.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UserError(f"{path}: not valid TOML: {problem}") from None
-    except OSError as problem:
-        raise UserError(f"{path}: cannot be read: {problem.strerror}") from None
-    schema = _schema(content.get("kind"), path)
-    try:
-        asked = schema.model_validate(content)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {line}" for line in lines(error, schema))) from None
+    said = toml_file.content(path)
+    asked = toml_file.validated(_schema(said.get("kind"), path), said, path)
     if isinstance(asked, Experiment):
         return checked(asked, str(path))
     _refuse(_study_problems(asked), str(path))
@@ -103,49 +91,9 @@ def _refuse(found: Iterator[str], where: str) -> None:
 def _schema(kind: Any, path: Path) -> type[Experiment] | type[LookupStudy] | type[AttentionStudy]:
     if kind is None:
         return Experiment
-    if kind not in SCHEMAS:
+    if not isinstance(kind, str) or kind not in SCHEMAS:
         raise UserError(f"{path}: kind: {unknown('kind of study', str(kind), SCHEMAS)}")
     return SCHEMAS[kind]
-
-
-def lines(error: ValidationError, schema: type[BaseModel] = Experiment) -> Iterator[str]:
-    """What a file says wrongly, one line each: key, what, and the valid keys."""
-    for item in error.errors():
-        place = [part for part in item["loc"] if not _is_union_arm(part)]
-        key = ".".join(str(part) for part in place) or "the file"
-        yield f"{key}: {_message(item, place, schema)}"
-
-
-def _message(item: Any, place: list[Any], schema: type[BaseModel]) -> str:
-    if item["type"] == "extra_forbidden":
-        return unknown("key", str(place[-1]), _fields(schema, place[:-1]))
-    if item["type"] == "missing":
-        return "is required and absent"
-    message = item["msg"].removeprefix("Value error, ")
-    given = item["input"]
-    return message if isinstance(given, dict) else f"{message} (the file says {given!r})"
-
-
-def _is_union_arm(part: Any) -> bool:
-    return part in ("FloatRange", "Choice", "whole graphs", "random walks", "neighbours", "links")
-
-
-def _fields(schema: type[BaseModel], place: list[Any]) -> list[str]:
-    """Keys that are valid at a place of the file."""
-    models: list[Any] = [schema]
-    for part in place:
-        if isinstance(part, int):
-            continue  # an element of a list has the keys that all of them have
-        inner = [model.model_fields[part].annotation for model in models if part in model.model_fields]
-        models = [found for annotation in inner for found in _models(annotation)] or models  # or the name of a table
-    return [name for model in models for name in model.model_fields]
-
-
-def _models(annotation: Any) -> list[Any]:
-    """The models within an annotation: `tuple[Model, ...]`, `dict[str, This | That]`, `Model | None`."""
-    if hasattr(annotation, "model_fields"):
-        return [annotation]
-    return [model for arm in get_args(annotation) for model in _models(arm)]
 
 
 def problems(experiment: Experiment) -> Iterator[str]:
@@ -169,33 +117,41 @@ def _study_problems(study: Study) -> Iterator[str]:
     for model in study.models:
         if features % model.heads:
             yield f"models: {model.name}: {features} features cannot be shared out among heads = {model.heads}"
-    yield from _unknown("device", [study.device], DEVICES)
-    yield from _unknown("models.operator", [model.operator for model in study.models], OPERATORS)
+    yield from name_problems("device", [study.device], DEVICES)
+    yield from name_problems("models.operator", {model.operator for model in study.models}, OPERATORS)
+    yield from _repeated("models", [model.name for model in study.models])
+    yield from _repeated("seeds", study.seeds)
     if isinstance(study, LookupStudy):
-        for protocol in study.protocols:
-            yield from _unknown(f"protocols.{protocol.name}.layer", protocol.layer, OPERATORS)
-        yield from _repeated("models", [model.name for model in study.models])
-        yield from _repeated("protocols", [protocol.name for protocol in study.protocols])
-        names = [model.name for model in study.models]
-        for curve in study.published.curves if study.published else ():
-            if curve.model not in names:
-                yield f"published.curves.model: {unknown('model', curve.model, names)}"
+        yield from _lookup_problems(study)
     else:
-        yield from _unknown("operators", study.operators, OPERATORS)
-        yield from _unknown("lookup.protocol.layer", study.lookup.protocol.layer, OPERATORS)
-        yield from _unknown("graph.backend", [study.graph.backend], BACKENDS)
-        yield from _unknown("graph.dataset", [study.graph.dataset], DATASETS)
+        yield from name_problems("operators", study.operators, OPERATORS)
+        yield from name_problems("lookup.protocol.layer", study.lookup.protocol.layer, OPERATORS)
+        yield from name_problems("graph.backend", [study.graph.backend], BACKENDS)
+        yield from name_problems("graph.dataset", [study.graph.dataset], DATASETS)
 
 
-def _unknown(key: str, names: Iterable[str], plugins: Plugins[Any]) -> Iterator[str]:
+def _lookup_problems(study: LookupStudy) -> Iterator[str]:
+    for protocol in study.protocols:
+        yield from name_problems(f"protocols.{protocol.name}.layer", protocol.layer, OPERATORS)
+    yield from _repeated("sizes", study.sizes)
+    yield from _repeated("protocols", [protocol.name for protocol in study.protocols])
+    names = [model.name for model in study.models]
+    for curve in study.published.curves if study.published else ():
+        if curve.model not in names:
+            yield f"published.curves.model: {unknown('model', curve.model, names)}"
+
+
+def name_problems(key: str, names: Collection[str], plugins: Plugins[Any]) -> Iterator[str]:
+    """What is wrong with names of plug-ins that stand under one key."""
     for name in names:
         if name not in plugins.names():
             yield f"{key}: {unknown(plugins.kind, name, plugins.names())}"
+    yield from _repeated(key, names)
 
 
-def _repeated(key: str, names: list[str]) -> Iterator[str]:
-    if len(set(names)) != len(names):
-        yield f"{key}: names something twice: {names}"
+def _repeated(key: str, values: Collection[object]) -> Iterator[str]:
+    if len(set(values)) != len(values):
+        yield f"{key}: names something twice: {list(values)}"
 
 
 def _split_problems(experiment: Experiment) -> Iterator[str]:

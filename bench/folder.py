@@ -3,12 +3,14 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from bench import records
 from bench.config import Experiment
@@ -16,6 +18,7 @@ from bench.errors import UserError, naming
 from bench.study_config import SCHEMAS, AttentionStudy, LookupStudy, Study
 
 SNAPSHOT = "experiment.json"
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,10 @@ class ResultsFolder:
         Raises:
             UserError: nothing was run here, or the snapshot cannot be read.
         """
-        path = self.path / SNAPSHOT
-        try:
-            text = path.read_text()
-            return _schema(text).model_validate_json(text)
-        except FileNotFoundError:
-            raise UserError(f"{self.path}: nothing was run here; `bench run {self.name}` does") from None
-        except (OSError, ValueError, KeyError) as problem:
-            raise UserError(f"{path}: cannot be read ({problem}); run the experiment again") from None
+        asked = read_snapshot(self.path / SNAPSHOT, _schema, "experiment")
+        if asked is None:
+            raise UserError(f"{self.path}: nothing was run here; `bench run {self.name}` does")
+        return asked
 
     def write_experiment(self, experiment: Experiment | Study) -> None:
         """Keep what is asked beside what comes out, so that views can be rebuilt without the file."""
@@ -90,6 +89,29 @@ class ResultsFolder:
             lock.release()
 
 
+def read_snapshot(path: Path, schema: Callable[[Any], type[Schema]], what: str) -> Schema | None:
+    """What a run wrote down of what it was asked, as the schema that its content asks for; None if there is no file.
+
+    Raises:
+        UserError: it cannot be read, or is something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return schema(content).model_validate_json(json.dumps(content))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]]).removeprefix(": ")
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+    except RecursionError:
+        reason = "nested without end"
+    except ValueError as problem:
+        reason = str(problem)
+    raise UserError(f"{path}: cannot be read ({reason}); run the {what} again")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write under a temporary name, then rename: a reader sees the old content or the new, never half."""
     data = content.encode() if isinstance(content, str) else content
@@ -111,9 +133,13 @@ def _write_and_rename(path: Path, data: bytes) -> None:
         raise
 
 
-def _schema(text: str) -> type[Experiment] | type[LookupStudy] | type[AttentionStudy]:
-    kind = json.loads(text).get("kind")
-    return Experiment if kind is None else SCHEMAS[kind]
+def _schema(content: Any) -> type[Experiment] | type[LookupStudy] | type[AttentionStudy]:
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind is None:
+        return Experiment
+    if not isinstance(kind, str) or kind not in SCHEMAS:
+        raise ValueError(f"there is no kind of study {kind!r}")
+    return SCHEMAS[kind]
 
 
 def _read(path: Path) -> str:

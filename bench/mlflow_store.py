@@ -3,14 +3,19 @@
 Nothing here imports MLflow, so that `bench ui` and error messages need not wait for it.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from bench import sqlite_file
+from bench.errors import UserError
 
 NAME = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+
+_SERVED = ("http", "https", "postgresql", "mysql", "mssql", "databricks")
+_NUMBERS = ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES")
 
 
 class TrackingUnavailable(Exception):
@@ -20,6 +25,34 @@ class TrackingUnavailable(Exception):
 def default_uri(results: Path) -> str:
     """The tracking URI of `results/mlflow.db`."""
     return sqlite_file.url(results.resolve() / NAME)
+
+
+def problem(uri: str) -> str | None:
+    """Why a text can be no tracking URI, or None; nothing is opened, and nobody is asked."""
+    if uri == "off" or (sqlite_file.path_of(uri) and uri != "sqlite:///"):
+        return None
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError as wrong:
+        return str(wrong)
+    scheme = parts.scheme.partition("+")[0]
+    if scheme not in _SERVED:
+        return f"there is no store of kind {scheme!r}" if scheme else "it has no kind, as sqlite: or http:"
+    return None if host or scheme == "databricks" else "it names no host"
+
+
+def require_settings() -> None:
+    """Refuse values of MLflow's variables that MLflow itself would meet with a traceback in the middle of a run.
+
+    Raises:
+        UserError: one is no number, or negative.
+    """
+    for name in _NUMBERS:
+        value = os.environ.get(name)
+        if value is not None and not value.strip().isdecimal():
+            raise UserError(f"{name}={value}: must be a whole number from 0 on; correct it or unset it")
 
 
 def damage(path: Path, wait_s: float = 20.0) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench.kind import Kind
 
 T = TypeVar("T")
+MOST_NAMED = 20  # of names that there are
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """ "there is no back end 'pig'; did you mean 'pyg'?" """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    cure = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    cure = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:MOST_NAMED])}{more}"
     return f"there is no {kind} {name!r}; {cure}"
 
 

@@ -126,7 +126,7 @@ def _record(line: bytes, where: str) -> Record:
         content = json.loads(line)
         version = content["schema_version"]
         is_newer = version > SCHEMA_VERSION
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise UserError(f"{where}: not a record ({problem}); move the line elsewhere to go on") from None
     if is_newer:
         raise UserError(

@@ -7,18 +7,19 @@ the published settings, so whatever a file sets otherwise is a deviation that th
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from bench.config import Architecture, Frozen, Probability, Protocol, Seed, Training
+from bench.config import Architecture, Asked, Count, Probability, Protocol, Seed, Training
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 
-class LookupArchitecture(Frozen):
+class LookupArchitecture(Asked):
     """Embeddings of key and value are added; ReLU; one attention layer; a linear map to the values, without bias."""
 
-    features: PositiveInt = 128  # all heads together
-    heads: PositiveInt = 1
+    features: Count = 128  # all heads together
+    heads: Count = 1
     negative_slope: PositiveFloat = 0.2
     bias: bool = False  # of the attention layer
     share_weights: bool = True  # GATv2
@@ -31,7 +32,7 @@ class LookupArchitecture(Frozen):
         return self
 
 
-class LayerHabits(Frozen):
+class LayerHabits(Asked):
     """What the released code does differently from one operator to the other."""
 
     bias: bool = False
@@ -39,7 +40,7 @@ class LayerHabits(Frozen):
     self_loops: bool = False
 
 
-class LookupProtocol(Frozen):
+class LookupProtocol(Asked):
     """How the graphs are split and what is counted."""
 
     name: str
@@ -59,20 +60,20 @@ class StudyProtocol(LookupProtocol):
         return LookupProtocol.model_validate(self.model_dump(exclude={"layer"}))
 
 
-class LookupTraining(Frozen):
+class LookupTraining(Asked):
     """Adam; the learning rate is halved, and training ends, when test accuracy no longer rises."""
 
     lr: PositiveFloat = 1e-3
-    batch_graphs: PositiveInt = 1024
-    max_graphs: PositiveInt = 32000  # all permutations, if fewer
+    batch_graphs: Count = 1024
+    max_graphs: Count = 32000  # all permutations, if fewer
     train_fraction: Fraction = 0.8
-    evaluate_every_epochs: PositiveInt = 100
-    evaluate_every_steps: PositiveInt | None = None  # instead of epochs
-    max_epochs: PositiveInt = 50000
-    max_steps: PositiveInt | None = None  # if that is less
+    evaluate_every_epochs: Count = 100
+    evaluate_every_steps: Count | None = None  # instead of epochs
+    max_epochs: Count = 50000
+    max_steps: Count | None = None  # if that is less
     plateau_factor: Fraction = 0.5
-    plateau_evaluations: PositiveInt = 10
-    patience_evaluations: PositiveInt = 20
+    plateau_evaluations: Count = 10
+    patience_evaluations: Count = 20
 
     def deviations(self) -> Iterator[str]:
         """Where this is not as published, as words for the table."""
@@ -87,21 +88,21 @@ class LookupTraining(Frozen):
             yield f"at most {self.max_steps} steps instead of {published.max_epochs} epochs"
 
 
-class LookupModel(Frozen):
+class LookupModel(Asked):
     """One curve of the figure."""
 
     name: str
     operator: str
-    heads: PositiveInt = 1
+    heads: Count = 1
 
 
-class PublishedCurve(Frozen):
+class PublishedCurve(Asked):
     """Accuracies in percent as read off the figure, one per entry of `sizes`."""
 
     model: str
     subset: Literal["train", "test"]
-    sizes: tuple[PositiveInt, ...]
-    values: tuple[float, ...]
+    sizes: tuple[Count, ...]
+    values: tuple[Percent, ...]
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
@@ -110,16 +111,16 @@ class PublishedCurve(Frozen):
         return self
 
 
-class Published(Frozen):
+class Published(Asked):
     """Where the published points come from, and how far they can be trusted."""
 
     source: str
-    runs: PositiveInt
-    error_points: float  # of reading them off a picture
+    runs: Count
+    error_points: Percent  # of reading them off a picture
     curves: tuple[PublishedCurve, ...]
 
 
-class _Study(Frozen):
+class _Study(Asked):
     title: str
     description: str = ""
     device: str = "cpu"
@@ -131,23 +132,23 @@ class LookupStudy(_Study):
     """Accuracy on DictionaryLookup against the number of keys."""
 
     kind: Literal["lookup"]
-    sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
+    sizes: Annotated[tuple[Annotated[int, Field(ge=2, le=10**4)], ...], Field(min_length=1)]
     models: Annotated[tuple[LookupModel, ...], Field(min_length=1)]
     protocols: Annotated[tuple[StudyProtocol, ...], Field(min_length=1)]
     training: LookupTraining = LookupTraining()
     published: Published | None = None
 
 
-class AttentionLookup(Frozen):
+class AttentionLookup(Asked):
     """The part on DictionaryLookup."""
 
-    size: Annotated[int, Field(ge=2)] = 10
+    size: Annotated[int, Field(ge=2, le=10**4)] = 10
     protocol: StudyProtocol = StudyProtocol(name="paper")
     training: LookupTraining = LookupTraining()
-    graphs: PositiveInt = 500  # test graphs that are looked at
+    graphs: Count = 500  # test graphs that are looked at
 
 
-class AttentionGraph(Frozen):
+class AttentionGraph(Asked):
     """The part on one graph, trained as a fit is."""
 
     backend: str
@@ -155,7 +156,7 @@ class AttentionGraph(Frozen):
     protocol: Protocol = Protocol()
     architecture: Architecture = Architecture()
     training: Training = Training()
-    min_degree: Annotated[int, Field(ge=2)] = 5  # with the self-loop
+    min_degree: Annotated[int, Field(ge=2, le=10**4)] = 5  # with the self-loop
 
 
 class AttentionStudy(_Study):

@@ -5,17 +5,17 @@ which published row each of its subjects is held against; published rows that no
 Reading checks everything before anything runs.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
-from bench.config import Frozen, Setting
+from bench import toml_file
+from bench.config import Asked, Count, Many, Setting
 from bench.errors import UserError
-from bench.folder import ResultsFolder, write_atomically
+from bench.folder import ResultsFolder, read_snapshot, write_atomically
 from bench.plugins import EXPERIMENT_KINDS, unknown
 from bench.published import Confidence, Printed, Published
 from bench.reproduction import Rule
@@ -24,31 +24,31 @@ FOLDER = Path(__file__).parent / "tables"
 SNAPSHOT = "paper-table.json"
 
 
-class Column(Frozen):
+class Column(Asked):
     """What one column has otherwise than its table."""
 
     metric: str | None = None
-    runs: PositiveInt | None = None
+    runs: Count | None = None
     higher_is_better: bool | None = None
 
 
-class PublishedRow(Frozen):
+class PublishedRow(Asked):
     """One printed row; columns that are absent were not printed."""
 
     row: str
     values: dict[str, Printed]
-    runs: PositiveInt | None = None
+    runs: Count | None = None
     confidence: Confidence | None = None
     reading_error: Annotated[float, Field(ge=0)] | None = None
     note: str = ""
     not_run: str = ""  # why no part compares it, where that is not the table's reason
 
 
-class SignificanceRow(Frozen):
+class SignificanceRow(Asked):
     """A test that the paper prints: two means and what it says of them."""
 
     row: str
-    runs: PositiveInt
+    runs: Count
     gat: Printed
     gatv2: Printed
     p: str  # "<.0001" or ".0349"
@@ -63,22 +63,22 @@ class SignificanceRow(Frozen):
         return float(self.p) - half, float(self.p) + half
 
 
-class SeedPlan(Frozen):
+class SeedPlan(Asked):
     """How many seeds: of a row's first able back end from `least` up to `most`, of the others `beside`."""
 
-    least: PositiveInt = 5
-    most: PositiveInt = 20
-    beside: Annotated[int, Field(ge=0)] = 3
+    least: Many = 5
+    most: Many = 20
+    beside: Annotated[int, Field(ge=0, le=10**4)] = 3
 
 
-class Vary(Frozen):
+class Vary(Asked):
     """One experiment for each value of a setting; the values are the columns. The first are run first."""
 
     setting: str  # "protocol.edge_noise"
     values: Annotated[tuple[Setting, ...], Field(min_length=1)]
 
 
-class Part(Frozen):
+class Part(Asked):
     """One experiment of a table, and what it is held against."""
 
     name: str
@@ -97,7 +97,7 @@ class Part(Frozen):
     experiment: dict[str, Any] = {}  # what the kind of experiment needs to know
 
 
-class OrderingRow(Frozen):
+class OrderingRow(Asked):
     """The paper has one method above another."""
 
     part: str
@@ -105,7 +105,7 @@ class OrderingRow(Frozen):
     worse: str
 
 
-class TableFile(Frozen):
+class TableFile(Asked):
     """Everything that one file says."""
 
     title: str
@@ -115,7 +115,7 @@ class TableFile(Frozen):
     alias: str = ""  # what other places call it
     metric: str
     higher_is_better: bool = True
-    runs: PositiveInt | None = None
+    runs: Count | None = None
     protocol: str
     confidence: Confidence
     reading_error: Annotated[float, Field(ge=0)] = 0.0
@@ -204,16 +204,7 @@ def read(path: Path) -> TableFile:
     Raises:
         UserError: all that is wrong, one line each: file, key, what.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UserError(f"{path}: not valid TOML: {problem}") from None
-    except OSError as problem:
-        raise UserError(f"{path}: cannot be read: {problem.strerror}") from None
-    try:
-        table = TableFile.model_validate(content)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path}: {line}" for line in _lines(error))) from None
+    table = toml_file.validated(TableFile, toml_file.content(path), path)
     if problems := list(_problems(table)):
         raise UserError("\n".join(f"{path}: {line}" for line in problems))
     return table
@@ -236,26 +227,13 @@ def kept(folder: ResultsFolder) -> TableFile | None:
     Raises:
         UserError: the snapshot cannot be read.
     """
-    path = folder.path / SNAPSHOT
-    try:
-        return TableFile.model_validate_json(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as problem:
-        raise UserError(f"{path}: cannot be read ({problem}); run the table again") from None
+    return read_snapshot(folder.path / SNAPSHOT, lambda content: TableFile, "table")
 
 
 def registry() -> Mapping[str, Published]:
     """Every value of every table that comes with the project, by "table/row/column"."""
     tables = {name: of(name) for name in names()}
     return {f"{name}/{id_}": value for name, table in tables.items() for id_, value in table.registry(name).items()}
-
-
-def _lines(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        yield f"{place}: {message}" if place else message
 
 
 def _problems(table: TableFile) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _check_store(results: Path, uri: str | None) -> None:
     try:
         found = mlflow_store.damage(path)
     except mlflow_store.TrackingUnavailable as problem:
-        raise UserError(str(problem)) from None
+        raise UserError(f"{problem}; mend it, or let --mlflow name another store") from None
     if found:
         raise UserError(
             f"{path} is damaged ({found}); `bench mlflow sync` sets it aside and makes a new one from the records"

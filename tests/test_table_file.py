@@ -52,10 +52,14 @@ def test_a_file_gives_typed_values_with_their_source(tmp_path):
 BROKEN = {
     "a value without its quotes": ('"90.0 ± 1.0"', "90.0", "published.0.values.blocks"),
     "a value that is none": ("90.0 ± 1.0", "ninety", "'ninety' is no value"),
-    "an unknown key": ("runs = 10", "run = 10", "run: Extra inputs"),
+    "an unknown key": ("runs = 10", "run = 10", "run: there is no key 'run'; did you mean 'runs'"),
     "a published row that is not there": ('gat = "GAT"', 'gat = "GATT"', "did you mean 'GAT'"),
     "an unknown kind": ('name = "ours"', 'name = "ours"\nkind = "gird"', "did you mean 'grid'"),
-    "an unknown data set": ('["blocks"]', '["block"]', "part ours: datasets: there is no data set 'block'; did you"),
+    "an unknown data set": (
+        '["blocks"]',
+        '["block"]',
+        "part ours: experiment.datasets: there is no data set 'block'; did you",
+    ),
     "an unknown setting": (
         "experiment.op",
         "experiment.training = { rate = 1 }\nexperiment.op",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.cli import DONE, FAILED, say
+from bench.cli import DONE, say
 from bench.data import DataRow, data_rows
+from bench.errors import UserError
 from bench.plugins import DATASETS
 
 
@@ -20,13 +21,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """One line per data set; exit 1 if fetching or verifying one failed."""
+    """One line per data set.
+
+    Raises:
+        UserError: what could not be brought or verified, a line each, after everything else was.
+    """
     datasets = {name: DATASETS.get(name) for name in DATASETS.names()}
     rows = data_rows(datasets, arguments.names, fetch=arguments.fetch, verify=arguments.verify, report=_tell)
     say(tabulate([_line(row) for row in rows], _HEADERS, tablefmt="simple", intfmt=","))
-    for text in filter(None, (row.problem or row.note for row in rows)):
-        say(f"\n{text}")
-    return FAILED if any(row.problem for row in rows) else DONE
+    for row in rows:
+        if row.note and not row.problem:
+            say(f"\n{row.note}")
+    if problems := [row.problem for row in rows if row.problem]:
+        raise UserError("\n".join(problems))
+    return DONE
 
 
 def _tell(text: str) -> None:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from bench import table_file
-from bench.cli import DONE, FAILED, add_results, say
+from bench import mlflow_store, table_file
+from bench.cli import DONE, FAILED, add_mlflow, add_results, say
 from bench.errors import UserError
 from bench.folder import SNAPSHOT, ResultsFolder
 from bench.mlflow_store import TrackingUnavailable
@@ -15,12 +15,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench mlflow`."""
     parser.add_argument("action", choices=["sync"], help="add what the records have and the store has not")
     parser.add_argument("experiment", nargs="*", help="names of experiments that were run (default: all)")
-    parser.add_argument("--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder)")
+    add_mlflow(parser)
     add_results(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Fill the store; twice gives no duplicates."""
+    mlflow_store.require_settings()
     results = arguments.results.absolute()
     names = arguments.experiment or sorted(
         path.parent.name for snapshot in (SNAPSHOT, table_file.SNAPSHOT) for path in results.glob(f"*/{snapshot}")

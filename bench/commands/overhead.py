@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from bench.basis import basis
-from bench.cli import DONE, say
+from bench.cli import DONE, positive, say
 from bench.config import Architecture, Protocol, Training
 from bench.errors import UserError
 from bench.outcomes import Fitted
@@ -30,8 +30,8 @@ PLAIN_LOOP = Path(__file__).parent.parent / "plain_loop.py"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench overhead`."""
-    parser.add_argument("--pairs", type=int, default=10, help="pairs of fits (default: 10)")
-    parser.add_argument("--epochs", type=int, default=60, help="epochs of each fit (default: 60)")
+    parser.add_argument("--pairs", type=positive, default=10, help="pairs of fits (default: 10)")
+    parser.add_argument("--epochs", type=positive, default=60, help="epochs of each fit (default: 60)")
 
 
 def execute(arguments: argparse.Namespace) -> int:

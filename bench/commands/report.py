@@ -105,9 +105,11 @@ def insert(path: Path, name: str, text: str) -> None:
     """
     begin = f"<!-- table: {name} -->"
     try:
-        document = path.read_text()
+        document = path.read_text(encoding="utf-8")
     except OSError as problem:
-        raise UserError(f"{path}: cannot be read: {problem.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {problem.strerror}; name a Markdown file") from None
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{path}: not UTF-8 ({problem}); name a Markdown file") from None
     before, found, rest = document.partition(begin)
     _, ended, after = rest.partition(END)
     if not found or not ended:

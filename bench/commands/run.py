@@ -5,8 +5,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, plan, studies, study_store
-from bench.cli import DONE, FAILED, add_json, add_results, positive, say, say_json
+from bench import experiment_file, mlflow_store, plan, studies, study_store
+from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, positive, say, say_json, storage_url
 from bench.config import Experiment
 from bench.folder import ResultsFolder
 from bench.plan import duration
@@ -33,11 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry", action="store_true", help="also repeat what ended in out of memory, timeout or divergence"
     )
-    parser.add_argument(
-        "--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder); `off` for none"
-    )
+    add_mlflow(parser, off=True)
     parser.add_argument(
         "--storage",
+        type=storage_url,
         default=os.environ.get("BENCH_STORAGE"),
         metavar="URL",
         help="Optuna storage, as postgresql://user@host/name (default: BENCH_STORAGE, or optuna.db in the folder)",
@@ -52,6 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is missing, rewrite the views, print the table."""
+    if arguments.mlflow != "off":
+        mlflow_store.require_settings()
     path = experiment_file.find(arguments.experiment)
     experiment = experiment_file.read_any(path)
     folder = ResultsFolder(arguments.results.absolute() / path.stem)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench import study_store, table_file
-from bench.cli import DONE, FAILED, add_results, positive, say
+from bench import mlflow_store, study_store, table_file
+from bench.cli import DONE, FAILED, above_zero, add_mlflow, add_results, positive, say
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kind import Means
@@ -30,16 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=positive, metavar="N", help="so many seeds for every row, whatever its verdict")
     parser.add_argument("--full", action="store_true", help="as many seeds as the paper has runs; takes hours")
-    parser.add_argument("--minutes", type=float, metavar="M", help="time budget per table instead of the file's")
+    parser.add_argument("--minutes", type=above_zero, metavar="M", help="time budget per table instead of the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the rows that would be run, and stop")
     parser.add_argument("--json", action="store_true", help="print table.json instead of the table")
     parser.add_argument("--jobs", type=positive, metavar="N", help="jobs at once (default: one per core)")
     parser.add_argument(
         "--retry", action="store_true", help="also repeat what ended in out of memory, timeout or divergence"
     )
-    parser.add_argument(
-        "--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder); `off` for none"
-    )
+    add_mlflow(parser, off=True)
     add_results(parser)
 
 
@@ -48,6 +46,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.list:
         say(_listing())
         return DONE
+    if arguments.mlflow != "off":
+        mlflow_store.require_settings()
     if arguments.only and len(arguments.table) != 1:
         raise UserError("--only: name the one table whose rows are meant")
     paths = [table_file.find(name) for name in arguments.table or table_file.names()]

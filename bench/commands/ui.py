@@ -2,14 +2,14 @@
 
 import argparse
 
-from bench.cli import DONE, add_results
+from bench.cli import DONE, add_mlflow, add_results, port
 from bench.ui import serve
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench ui`."""
-    parser.add_argument("--port", type=int, default=5000, help="on 127.0.0.1 (default: 5000)")
-    parser.add_argument("--mlflow", metavar="URI", help="MLflow store (default: mlflow.db in the results folder)")
+    parser.add_argument("--port", type=port, default=5000, help="on 127.0.0.1 (default: 5000)")
+    add_mlflow(parser)
     add_results(parser)
 
 

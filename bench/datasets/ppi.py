@@ -126,8 +126,9 @@ def _links(contents: Mapping[str, bytes], name: str, nodes: int) -> tuple[Intege
         content = json.loads(contents[name])
         ends = [(link["source"], link["target"]) for link in content["links"]]
         edges = np.array(ends, dtype=np.int64).reshape(-1, 2)
-    except (ValueError, KeyError, TypeError) as problem:
-        raise DataUnavailable(f"{name}: not a graph in networkx's node-link form: {problem!r}") from None
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as problem:
+        reason = f"{type(problem).__name__}: {problem}"
+        raise DataUnavailable(f"{name}: not a graph in networkx's node-link form: {reason}") from None
     if len(edges) and (edges.min() < 0 or edges.max() >= nodes):
         raise DataUnavailable(f"{name}: a link names a node that has no row; there are {nodes:,}")
     if not content.get("directed", False):
@@ -140,6 +141,8 @@ def _loaded(contents: Mapping[str, bytes], name: str) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(io.BytesIO(contents[name]), allow_pickle=False)
     except (ValueError, EOFError) as problem:
         raise DataUnavailable(f"{name}: not an array: {problem}") from None
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise DataUnavailable(f"{name}: not an array of finite numbers")
     return array
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench import experiment_file
+from bench import experiment_file, toml_file
 from bench.config import Experiment, Setting
 from bench.errors import UserError
 from bench.kind import Line, Means, Sample
 from bench.outcomes import NotDone
-from bench.plugins import BACKENDS, DATASETS
+from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.report import aspects
 from bench.report.cells import Cell, gather
@@ -50,12 +50,11 @@ class _Grid:
         try:
             slices = _slices(part)
         except ValidationError as error:
-            yield from (f"experiment.{line}" for line in experiment_file.lines(error))
+            yield from dict.fromkeys(f"experiment.{line}" for line in toml_file.lines(error, Experiment))
         except UserError as problem:
             yield str(problem)
         else:
-            for found in slices:
-                yield from _problems(part, found.experiment)
+            yield from dict.fromkeys(text for found in slices for text in _problems(part, found.experiment))
 
     def lines(self, part: Part) -> list[Line]:
         """See `bench.kind.Kind`."""
@@ -90,7 +89,10 @@ class _Grid:
 
 def _slices(part: Part) -> list[_Slice]:
     here = [name for name in part.lead if name in BACKENDS.names()]
-    backends = tuple(dict.fromkeys([*here, *part.experiment.get("backends", ())]))
+    named = part.experiment.get("backends", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise UserError(f"experiment.backends: should be a list of names (the file says {named!r})")
+    backends = tuple(dict.fromkeys([*here, *named]))
     content = FIXED | part.experiment | {"title": part.name, "backends": backends}
     if part.vary is None:
         return [_Slice(Experiment.model_validate(content))]
@@ -105,16 +107,20 @@ def _with(content: Mapping[str, Any], setting: str, value: Setting) -> dict[str,
     section, dot, name = setting.partition(".")
     if not dot:
         raise UserError(f"vary.setting: {setting!r} is no setting; write it as `protocol.edge_noise`")
-    return {**content, section: {**content.get(section, {}), name: value}}
+    table = content.get(section, {})
+    if not isinstance(table, dict):
+        raise UserError(f"experiment.{section}: should be a table (the file says {table!r})")
+    return {**content, section: {**table, name: value}}
 
 
 def _problems(part: Part, experiment: Experiment) -> Iterator[str]:
-    yield from experiment_file.problems(experiment)
+    yield from (f"experiment.{line}" for line in experiment_file.problems(experiment))
     if part.vary and len(experiment.datasets) > 1:
         yield f"vary: its values are the columns, so there is room for one data set, not {len(experiment.datasets)}"
     if len(experiment.devices) > 1:
         yield f"experiment.devices: a row is about one device, not {len(experiment.devices)}"
-    if strangers := set(part.published) - set(experiment.operators):
+    known = set(experiment.operators) <= set(OPERATORS.names())  # else that has been said
+    if known and (strangers := set(part.published) - set(experiment.operators)):
         yield f"published: {', '.join(sorted(strangers))} is not among the operators"
     if min(experiment.tuning.seeds, default=FINAL_SEEDS.stop) < FINAL_SEEDS.stop:
         yield f"experiment.tuning.seeds: take seeds from {FINAL_SEEDS.stop} on, which no final run uses"

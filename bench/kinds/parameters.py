@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from pydantic import Field, ValidationError
 
-from bench import experiment_file, network
-from bench.config import Architecture, Frozen
+from bench import experiment_file, network, toml_file
+from bench.config import Architecture, Asked
 from bench.kind import Line, Means, Sample
-from bench.plugins import BACKENDS, DATASETS, OPERATORS, unknown
+from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.table_file import Part
 
 
-class Counted(Frozen):
+class Counted(Asked):
     """What is built and counted."""
 
     backends: tuple[str, ...] = Field(min_length=1)
@@ -32,10 +32,10 @@ class _Parameters:
         try:
             asked = Counted.model_validate(part.experiment)
         except ValidationError as error:
-            yield from (f"experiment.{line}" for line in experiment_file.lines(error))
+            yield from (f"experiment.{line}" for line in toml_file.lines(error, Counted))
             return
-        for plugins, names in ((BACKENDS, asked.backends), (OPERATORS, asked.operators), (DATASETS, asked.datasets)):
-            yield from (unknown(plugins.kind, name, plugins.names()) for name in names if name not in plugins.names())
+        for key, plugins in (("backends", BACKENDS), ("operators", OPERATORS), ("datasets", DATASETS)):
+            yield from experiment_file.name_problems(f"experiment.{key}", getattr(asked, key), plugins)
 
     def lines(self, part: Part) -> list[Line]:
         """See `bench.kind.Kind`."""

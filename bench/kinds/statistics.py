@@ -11,10 +11,10 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from bench import experiment_file
-from bench.config import Frozen
+from bench import experiment_file, toml_file
+from bench.config import Asked
 from bench.kind import Line, Means, Sample
-from bench.plugins import DATASETS, unknown
+from bench.plugins import DATASETS
 from bench.records import Record
 from bench.table_file import Part
 from bench.task import DataUnavailable, NodeData, Nodes
@@ -39,7 +39,7 @@ COUNTS: Mapping[Count, Callable[[NodeData, Nodes], int]] = {
 assert set(COUNTS) == set(get_args(Count))
 
 
-class Counted(Frozen):
+class Counted(Asked):
     """What is loaded and counted."""
 
     datasets: tuple[str, ...] = Field(min_length=1)
@@ -52,10 +52,9 @@ class _Statistics:
         try:
             asked = Counted.model_validate(part.experiment)
         except ValidationError as error:
-            yield from (f"experiment.{line}" for line in experiment_file.lines(error))
+            yield from (f"experiment.{line}" for line in toml_file.lines(error, Counted))
             return
-        known = DATASETS.names()
-        yield from (unknown("data set", name, known) for name in asked.datasets if name not in known)
+        yield from experiment_file.name_problems("experiment.datasets", asked.datasets, DATASETS)
 
     def lines(self, part: Part) -> list[Line]:
         """See `bench.kind.Kind`."""
