@@ -32,7 +32,7 @@ COMMANDS = {
 DONE, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 EXIT_CODES = {
     DONE: "done",
-    FAILED: "something was done and failed: a job, a check, a download",
+    FAILED: "something was done and failed: a job, a check",
     USER_ERROR: "your mistake, or a file or folder that the system refuses; one line says which, and what to do",
     INTERRUPTED: "interrupted by Ctrl-C; what was finished is recorded",
 }
@@ -84,7 +84,7 @@ def parsers(configured: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[st
     arguments.
     """
     codes = f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}."
-    whole = _Parser(
+    whole: argparse.ArgumentParser = _Parser(
         prog="bench",
         description="Compare implementations of GAT and GATv2: parity, accuracy, speed, memory.",
         epilog=f"`bench COMMAND --help` tells more. {codes}",
