@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage",
         type=storage_url,
-        default=os.environ.get("BENCH_STORAGE"),
+        default=os.environ.get("BENCH_STORAGE") or None,
         metavar="URL",
         help="Optuna storage, as postgresql://user@host/name (default: BENCH_STORAGE, or optuna.db in the folder)",
     )
