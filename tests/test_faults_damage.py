@@ -8,6 +8,7 @@ import pytest
 from fault_tools import bench, ids, succeeds, tiny
 from server_tools import agrees
 from test_kill import studies_agree, substance
+from tracking_tools import with_store
 
 from bench import mlflow_store, records, study_store
 
@@ -21,7 +22,7 @@ def garble(path: Path) -> None:
         file.write(b"\xff" * 65536)
 
 
-def test_a_folder_damaged_in_every_way_is_whole_after_the_next_run(tmp_path):
+def test_a_folder_that_is_damaged_or_bereft_of_its_stores_is_whole_after_the_next_run(tmp_path):
     experiment, results = tiny(tmp_path), tmp_path / "results"
     folder, uri = results / "tiny", mlflow_store.default_uri(results)
     run = ("run", experiment, "--results", results)
@@ -41,32 +42,21 @@ def test_a_folder_damaged_in_every_way_is_whole_after_the_next_run(tmp_path):
     studies_agree(folder)
     agrees(uri, folder)
     assert len(list(results.rglob("*.damaged-*"))) == 2
-
-
-def test_stores_that_were_deleted_are_made_again(tmp_path):
-    experiment, results = tiny(tmp_path), tmp_path / "results"
-    folder = results / "tiny"
-    run = ("run", experiment, "--results", results)
-    succeeds(*run)
-    done = ids(folder)
     for store in (results / mlflow_store.NAME, folder / study_store.NAME):
         store.unlink()
     succeeds(*run)
     assert ids(folder) == done
     studies_agree(folder)
-    agrees(mlflow_store.default_uri(results), folder)
+    agrees(uri, folder)
 
 
-def test_a_store_that_somebody_holds_costs_the_run_nothing_but_the_view(tmp_path):
-    experiment, results = tiny(tmp_path), tmp_path / "results"
-    succeeds("run", experiment, "--mlflow", "off", "--results", results)
-    succeeds("mlflow", "sync", "--results", results)
-    more = tiny(tmp_path, ("seeds = [0, 1, 2]", "seeds = [0, 1, 2, 3]"))
+def test_a_store_that_somebody_holds_costs_the_run_nothing_but_the_view(tmp_path, empty_store):
+    results = with_store(tmp_path / "results", empty_store)
     with closing(sqlite3.connect(results / mlflow_store.NAME)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
-        said = succeeds("run", more, "--results", results)
+        said = succeeds("run", tiny(tmp_path), "--results", results)
     assert "MLflow is behind. the MLflow store" in said
     assert "database is locked" in said
-    assert len(ids(results / "tiny")) == 7
+    assert len(ids(results / "tiny")) == 6
     succeeds("mlflow", "sync", "--results", results)
     agrees(mlflow_store.default_uri(results), results / "tiny")

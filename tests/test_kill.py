@@ -5,8 +5,10 @@ import os
 import random
 import signal
 import subprocess
+import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -19,7 +21,6 @@ from bench import mlflow_store, records, study_store
 from bench.outcomes import Checked, Fitted, Timed, Tuned
 
 KILLS = int(os.environ.get("KILLS", "10"))
-BETWEEN_S = (0.5, 9.0)  # from the first imports to the last fits of a run of some seconds
 
 
 def start(experiment: Path, results: Path, uri: str) -> subprocess.Popen:
@@ -63,40 +64,49 @@ def studies_agree(folder: Path) -> None:
         assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}
 
 
-def survive(experiment: Path, results: Path, dice: random.Random, most: int, server: Server | None) -> Counter[str]:
-    """One experiment to its end, however often it takes; returns what was killed on the way, at most so many times."""
-    uri = server.uri if server else mlflow_store.default_uri(results)
-    hits: Counter[str] = Counter()
-    while True:
-        process = start(experiment, results, uri)
-        while hits.total() < most and process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(dice.uniform(*BETWEEN_S))
-            if process.poll() is None:
-                hits[strike(process, dice, server)] += 1
-        process.wait()
-        if process.returncode == 0:
-            return hits
-        log = (results.parent / "errors.log").read_text()
-        assert hits, log
-        assert process.returncode in (1, -signal.SIGKILL), log  # 1: one job was hit three times in a row
-        assert "Traceback" not in log, log
+@dataclass
+class Storm:
+    """What befalls runs: at most so many kills, at random moments, of the runner, a worker or the server."""
 
+    dice: random.Random
+    most: int
+    between_s: float  # at the longest
+    server: Server | None = None
+    hits: Counter[str] = field(default_factory=Counter)
 
-def strike(process: subprocess.Popen, dice: random.Random, server: Server | None) -> str:
-    """Kill the runner, a worker if there is one, or the server."""
-    workers = [child.pid for child in psutil.Process(process.pid).children() if "bench.worker" in command_of(child)]
-    target = dice.choice(["runner", *(["worker", "worker"] if workers else []), *(["server"] if server else [])])
-    with suppress(ProcessLookupError):
-        match target:
-            case "runner":
+    def is_over(self) -> bool:
+        return self.hits.total() >= self.most
+
+    def rages(self, experiment: Path, results: Path) -> None:
+        """One experiment to its end, however often it has to be started."""
+        uri = self.server.uri if self.server else mlflow_store.default_uri(results)
+        while True:
+            process = start(experiment, results, uri)
+            while not self.is_over() and process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(self.dice.uniform(0, self.between_s))
+                if process.poll() is None:
+                    self.hits[self._strike(process)] += 1
+            if process.wait() == 0:
+                return
+            log = (results.parent / "errors.log").read_text()
+            assert self.hits, log
+            assert process.returncode in (1, -signal.SIGKILL), log  # 1: one job was hit three times in a row
+            assert "Traceback" not in log, log
+
+    def _strike(self, process: subprocess.Popen) -> str:
+        workers = [child.pid for child in psutil.Process(process.pid).children() if "bench.worker" in command_of(child)]
+        targets = ["runner", *(["worker", "worker"] if workers else []), *(["server"] if self.server else [])]
+        target = self.dice.choice(targets)
+        with suppress(ProcessLookupError):
+            if target == "runner":
                 process.kill()
-            case "worker":
-                os.kill(dice.choice(workers), signal.SIGKILL)
-            case _:
-                server.kill()
-                server.start()
-    return target
+            elif target == "worker":
+                os.kill(self.dice.choice(workers), signal.SIGKILL)
+            else:
+                self.server.kill()
+                self.server.start()
+        return target
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -108,12 +118,15 @@ def command_of(process: psutil.Process) -> list[str]:
 
 def check(experiment: Path, tmp_path: Path, kills: int, seed: int, server: Server | None = None) -> Counter[str]:
     """Experiment after experiment until so many kills have hit; each ends as if nothing had befallen it."""
-    dice, hits = random.Random(seed), Counter()
-    survive(experiment, tmp_path / "calm", dice, 0, None)
+    dice = random.Random(seed)
+    begun = time.monotonic()
+    Storm(dice, 0, 0).rages(experiment, tmp_path / "calm")
+    whole_s = time.monotonic() - begun
     expected = substance(tmp_path / "calm" / experiment.stem)
+    storm = Storm(dice, kills, 0.8 * whole_s, server)  # from the first imports to the last fits
     for number in itertools.count():
         wild = tmp_path / f"wild {number}"
-        hits += survive(experiment, wild, dice, kills - hits.total(), server)
+        storm.rages(experiment, wild)
         folder = wild / experiment.stem
         assert substance(folder) == expected
         studies_agree(folder)
@@ -123,9 +136,9 @@ def check(experiment: Path, tmp_path: Path, kills: int, seed: int, server: Serve
             succeeds("mlflow", "sync", "--mlflow", server.uri, "--results", wild)
             agrees(server.uri, folder)
             server.forget(experiment.stem)
-        if hits.total() >= kills:
-            return hits
-    raise AssertionError
+        if storm.is_over():
+            break
+    return storm.hits
 
 
 def test_three_kills_lose_and_double_nothing(tmp_path):
