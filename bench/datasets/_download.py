@@ -4,12 +4,14 @@ import http.client
 import io
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.datasets._files import Report
 from bench.task import DataUnavailable
 
+LARGEST_BYTES = 8 * 2**30  # of an unpacked file; the features of ogbn-products are the largest
 TIMEOUT_S = 5.0  # per network operation; a closed network must not look like a hanging benchmark
 
 
@@ -56,7 +58,18 @@ class UpstreamArchive:
                 path = next((path for path in archive.namelist() if f"/{path}".endswith(end)), None)
                 if path is None:
                     raise DataUnavailable(f"there is no {end[1:]} in the archive")
-                yield name, archive.read(path)
+                yield name, _member(archive, path)
+
+
+def _member(archive: zipfile.ZipFile, path: str) -> bytes:
+    """One file's content: it never becomes a file by its name in the archive, and never more than it says."""
+    size = archive.getinfo(path).file_size
+    if size > LARGEST_BYTES:
+        raise DataUnavailable(f"{path} would unpack to {size:,} bytes; no file of a data set here is so large")
+    try:
+        return archive.read(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as problem:
+        raise DataUnavailable(f"{path}: cannot be unpacked: {problem}") from None
 
 
 def _download(address: str) -> bytes:

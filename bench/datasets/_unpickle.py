@@ -26,9 +26,16 @@ def load(content: bytes, skip: int = 0) -> Any:
     stream = io.BytesIO(content)
     try:
         *_, value = (_Restricted(stream, encoding="latin1").load() for _ in range(skip + 1))
-    except (pickle.UnpicklingError, EOFError) as problem:
+    except _NO_ARRAYS as problem:
         raise DataUnavailable(f"not a pickle of arrays: {problem}") from None
     return value.matrix() if isinstance(value, _CsrFields) else value
+
+
+# What a torn or hostile pickle makes of the names that it may call.
+_NO_ARRAYS = (
+    pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
+    MemoryError,
+)  # fmt: skip
 
 
 class _Restricted(pickle.Unpickler):
