@@ -36,6 +36,7 @@ class Protocol(Asked):
 
     split: str = "default"  # one of the splits that the data set offers
     row_normalise: bool = True  # each node's features sum to 1
+    self_loops: bool = True  # each node hears itself
     features: Literal["sparse", "dense"] = "sparse"  # input path of the accuracy runs
     init: Literal["canonical", "native"] = "canonical"  # native: the library's own start weights
     dtype: Literal["float32", "float64"] = "float32"
@@ -73,8 +74,13 @@ class Architecture(Asked):
     # identity: a layer between the first and the last adds its input to its activated output. doubled: besides, that
     # output counts twice in training, as in the GATv2 authors' released code for sampled graphs; twice: always.
     # linear: a linear map of each layer's input, with bias, is added to its output before it is activated.
-    skip: Literal["none", "identity", "doubled", "twice", "linear"] = "none"
+    # sum: what is activated after a layer is the sum of its output and all outputs before.
+    skip: Literal["none", "identity", "doubled", "twice", "linear", "sum"] = "none"
     layer_norm: bool = False  # of each layer's activated output, before dropout
+    batch_norm: bool = False  # of each layer's output, before it is activated
+    # linear: a linear map with ReLU comes before the first layer, one to the classes after the last, which is then as
+    # the others are.
+    ends: Literal["attention", "linear"] = "attention"
     decoder: LinkDecoder | None = None  # of data sets of links
 
 
@@ -133,6 +139,7 @@ class Training(Asked):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     max_epochs: Count = 1000
     patience_epochs: Count = 100
+    min_epochs: Count = 1  # before which patience never ends
     # both: patience restarts when accuracy or loss is at least as good as ever, and the weights are
     # kept when both are (the GAT authors' rule); never: the last epoch counts.
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"

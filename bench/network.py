@@ -8,7 +8,11 @@ first and the last:
 
     x_{k+1} = LayerNorm(ReLU(attention_k(d)) + d)
 
-and on ogbn-products for every layer, the last included, V_k d + c_k beside attention_k(d).
+and on ogbn-products for every layer, the last included, V_k d + c_k beside attention_k(d). On ogbn-proteins
+
+    x_0 = ReLU(V features + c);  s_k = attention_k(dropout(x_k)) + s_{k-1};  x_{k+1} = ReLU(BatchNorm(s_k))
+
+and the logits are a linear map of dropout(x_{L+1}).
 
 Where links count, the last layer's output is none of logits, and `PairDecoder` makes one of a pair's.
 """
@@ -27,8 +31,8 @@ from bench.config import Architecture, LinkDecoder
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
 from implementations.features import linear
 
-BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "decoder")
-"""Settings of an architecture that lie between its layers, or after them."""
+BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "batch_norm", "ends", "decoder")
+"""Settings of an architecture that lie between its layers, before or after them."""
 
 PAIRS_AT_ONCE = 2**16
 
@@ -45,6 +49,7 @@ class Network(nn.Module):
         whole_step: Callable[[TrainingProblem], Trainer | None],
         between: "Between | None" = None,
         decoder: "PairDecoder | None" = None,
+        ends: "Ends | None" = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
@@ -54,18 +59,23 @@ class Network(nn.Module):
         self.whole_step = whole_step  # the back end's own training step, if it has one
         self.between = between or Between()
         self.decoder = decoder
+        self.ends = ends
 
     def forward(self, x: Tensor, prepared: Any) -> Tensor:
         """See the module's docstring."""
         last = len(self.layers) - 1
+        before: Tensor | None = None
+        x = self.ends.first(x) if self.ends else x
         for position, layer in enumerate(self.layers):
-            probability = self.between.input_dropout if position == 0 else None
-            probability = self.feature_dropout if probability is None else probability
-            if self.training and probability > 0.0:
-                x = self.dropout(x, probability)
-            out = self.between.added(layer(x, prepared), x, position)
-            x = out if position == last else self.between(out, x, position)
-        return x
+            x = self._dropped(x, position)
+            before = out = self.between.added(layer(x, prepared), x, position, before)
+            x = out if position == last and self.ends is None else self.between(out, x, position)
+        return self.ends.last(self._dropped(x, last + 1)) if self.ends else x
+
+    def _dropped(self, x: Tensor, position: int) -> Tensor:
+        probability = self.between.input_dropout if position == 0 else None
+        probability = self.feature_dropout if probability is None else probability
+        return self.dropout(x, probability) if self.training and probability > 0.0 else x
 
 
 class Between(nn.Module):
@@ -83,15 +93,18 @@ class Between(nn.Module):
         self.skip = asked.skip
         self.input_dropout = asked.input_dropout
         self.norms = nn.ModuleList([nn.LayerNorm(width) for width in widths] if asked.layer_norm else [])
+        self.batch_norms = nn.ModuleList([nn.BatchNorm1d(width) for width in widths] if asked.batch_norm else [])
         self.maps = nn.ModuleList(maps)
 
-    def added(self, out: Tensor, x: Tensor, position: int) -> Tensor:
-        """A layer's output, with the linear map of its input where that is asked for."""
+    def added(self, out: Tensor, x: Tensor, position: int, before: Tensor | None) -> Tensor:
+        """A layer's output, with the linear map of its input or what was there before it where that is asked for."""
+        if self.skip == "sum" and before is not None:
+            return out + before
         return out + self.maps[position](x) if self.maps else out
 
     def forward(self, out: Tensor, x: Tensor, position: int) -> Tensor:
         """From a layer's output and input to the next one's input, but for dropout."""
-        h = self.activation(out)
+        h = self.activation(self.batch_norms[position](out) if self.batch_norms else out)
         if self.skip in ("identity", "doubled", "twice") and position > 0:
             doubled = self.skip == "twice" or (self.skip == "doubled" and self.training)
             h = h + (h + x if doubled else x)
@@ -109,6 +122,24 @@ class TorchLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """W x + b."""
         return linear(x, self.weight, self.bias)
+
+
+class Ends(nn.Module):
+    """Linear maps before the first layer, with ReLU, and after the last."""
+
+    def __init__(self, features: int, width: int, classes: int, seed: int | None) -> None:
+        super().__init__()
+        generator = None if seed is None else seeds.generator(seed, "init", "ends")
+        self.into = TorchLinear(features, width, generator)
+        self.out = TorchLinear(width, classes, generator)
+
+    def first(self, x: Tensor) -> Tensor:
+        """x [N, F] -> [N, width]."""
+        return F.relu(self.into(x))
+
+    def last(self, x: Tensor) -> Tensor:
+        """x [N, width] -> [N, classes]."""
+        return self.out(x)  # type: ignore[no-any-return]
 
 
 class PairDecoder(nn.Module):
@@ -134,10 +165,11 @@ class PairDecoder(nn.Module):
 def layer_configs(architecture: Architecture, in_features: int, classes: int) -> list[LayerConfig]:
     """One configuration per layer, first to last."""
     configs = []
-    width = in_features
+    linear_ends = architecture.ends == "linear"
+    width = architecture.heads * architecture.hidden if linear_ends else in_features
     last_width = architecture.decoder.width if architecture.decoder else classes
     for position in range(architecture.layers):
-        is_last = position == architecture.layers - 1
+        is_last = position == architecture.layers - 1 and not linear_ends
         configs.append(
             LayerConfig(
                 in_channels=width,
@@ -162,7 +194,12 @@ def _has_residual(architecture: Architecture, position: int) -> bool:
 
 
 def build(
-    backend: Backend, operator: Operator, configs: list[LayerConfig], architecture: Architecture, seed: int | None
+    backend: Backend,
+    operator: Operator,
+    configs: list[LayerConfig],
+    architecture: Architecture,
+    seed: int | None,
+    ends: Ends | None = None,
 ) -> Network:
     """A network of one back end's layers; `seed` None leaves the library's own start weights.
 
@@ -178,9 +215,9 @@ def build(
     generator = None if seed is None else seeds.generator(seed, "init", "skip")
     skipping = configs if architecture.skip == "linear" else []
     maps = [TorchLinear(config.in_channels, config.out_features, generator) for config in skipping]
-    between = Between(architecture, [config.out_features for config in configs[:-1]], maps)
+    between = Between(architecture, [config.out_features for config in (configs if ends else configs[:-1])], maps)
     decoder = PairDecoder(architecture.decoder, seed) if architecture.decoder else None
-    return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between, decoder)
+    return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between, decoder, ends)
 
 
 def _whole_step(

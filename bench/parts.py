@@ -145,7 +145,7 @@ class _Neighbours:
             train = train[torch.randperm(len(train), generator=self.generator)]
         for targets in torch.split(train, self.asked.targets):
             nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
-            graph = Graph(len(nodes), edges).with_self_loops()
+            graph = _looped(self.task, Graph(len(nodes), edges))
             yield Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
 
 
@@ -174,8 +174,12 @@ class _Links:
             return Part(self.task.graph, self.task.x, self.task.y, links)
         targets, place = torch.unique(links[:2], return_inverse=True)
         nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
-        graph = Graph(len(nodes), edges).with_self_loops()
+        graph = _looped(self.task, Graph(len(nodes), edges))
         return Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.cat([place, links[2:]]))
+
+
+def _looped(task: NodeTask, graph: Graph) -> Graph:
+    return graph.with_self_loops() if task.self_loops else graph
 
 
 def _of_graphs(task: NodeTask, graphs: Tensor, nodes: Tensor) -> Part:

@@ -138,7 +138,10 @@ class Rig:
         configs = self.configs(architecture)
         torch.manual_seed(seeds.derive(seed, "native init"))
         start = seed if protocol.init == "canonical" else None
-        model = network.build(self.backend, self.operator, configs, architecture, start)
+        ends = None
+        if architecture.ends == "linear":
+            ends = network.Ends(self.data.x.shape[1], configs[0].in_channels, self.classes, start)
+        model = network.build(self.backend, self.operator, configs, architecture, start, ends)
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
 
 
@@ -169,7 +172,8 @@ class _OnDevice:
 def _load(dataset: str, protocol: Protocol) -> NodeData:
     data = DATASETS.get(dataset).load()
     x = row_normalised(data.x) if protocol.row_normalise else data.x
-    return replace(data, graph=with_noise(data.graph, protocol.edge_noise).with_self_loops(), x=x)
+    graph = with_noise(data.graph, protocol.edge_noise)
+    return replace(data, graph=graph.with_self_loops() if protocol.self_loops else graph, x=x)
 
 
 @lru_cache(maxsize=32)
@@ -186,6 +190,7 @@ def task_of(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
         split=Split(nodes.train, nodes.validation),
         held_out=nodes.test,
         graph_of=data.graph_of,
+        self_loops=protocol.self_loops,
         test_graph=_with_links(data.graph, nodes.validation) if protocol.validation_edges else None,
         metric=plugin.info.metric,
     )

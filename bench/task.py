@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class NodeTask:
-    """One data set under one protocol and seed. The graph already has its self-loops."""
+    """One data set under one protocol and seed. The graph already has its self-loops, if any."""
 
     graph: Graph
     x: Tensor  # [N, F] float32, sparse CSR or dense
@@ -35,6 +35,7 @@ class NodeTask:
     split: Split
     held_out: Tensor  # test nodes or links; read in exactly one function, `bench.jobs.fit`
     graph_of: Tensor | None = None  # [N] which of many graphs a node lies in
+    self_loops: bool = True  # whether the graph has them, and so must every part of it
     test_graph: Graph | None = None  # the edges that are known by the time of the test, if more
     metric: str = ""  # what is scored, as in `DatasetInfo`
 

@@ -175,7 +175,7 @@ def fit(
         if validates and rule.keeps(epoch, score, validation_loss):
             kept = {name: value.clone() for name, value in model.state_dict().items()}
         _require_learning(training, epoch, min(curves.train_loss))
-        if validates and rule.patience_is_over(epoch):
+        if validates and epoch >= training.min_epochs and rule.patience_is_over(epoch):
             break
     _require_end(training, epoch, min(curves.train_loss))
     best = rule.kept_epoch

@@ -27,6 +27,18 @@ def write_products(folder: Path, seed: int = 0) -> None:
     _table(root / "raw" / "num-node-list.csv.gz", [[NODES]])
 
 
+def write_proteins(folder: Path, seed: int = 0) -> None:
+    """ogbn_proteins/: no features of nodes but of edges, and labels of which a node may have several."""
+    root = folder / "ogbn_proteins"
+    edges, feats, classes = _papers(np.random.default_rng(seed))
+    _graph(root / "raw", root / "raw", root / "raw", root / "split" / "species", edges, feats, classes)
+    (root / "raw" / "node-feat.csv.gz").unlink()
+    near = np.array([[one == other, one != other, 0.5] for one, other in classes[edges]])
+    _table(root / "raw" / "edge-feat.csv.gz", np.concatenate([near, np.eye(CLASSES)[classes[edges[:, 0]]]], axis=1))
+    _table(root / "raw" / "node-label.csv.gz", np.eye(CLASSES, dtype=int)[classes] | (np.arange(CLASSES) == 0))
+    _table(root / "raw" / "num-node-list.csv.gz", [[NODES]])
+
+
 def write_mag(folder: Path, seed: int = 0) -> None:
     """ogbn_mag/, with authors whose files must not be taken for those of papers."""
     root = folder / "ogbn_mag"

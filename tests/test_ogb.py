@@ -13,13 +13,15 @@ import pytest
 import torch
 
 from bench import cli, table_file
-from bench.datasets import ogbn_arxiv, ogbn_mag, ogbn_products
+from bench.datasets import ogbn_arxiv, ogbn_mag, ogbn_products, ogbn_proteins
 from bench.datasets._download import UpstreamArchive
 from bench.datasets._files import FileStore
 from bench.task import Dataset, DataUnavailable
 
 ALL = pytest.mark.parametrize(
-    "dataset", [ogbn_arxiv.DATASET, ogbn_mag.DATASET, ogbn_products.DATASET], ids=lambda dataset: dataset.info.name
+    "dataset",
+    [ogbn_arxiv.DATASET, ogbn_mag.DATASET, ogbn_products.DATASET, ogbn_proteins.DATASET],
+    ids=lambda dataset: dataset.info.name,
 )
 
 
@@ -31,6 +33,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ogb_files.write_arxiv(tmp_path / "data")
     ogb_files.write_mag(tmp_path / "data", seed=1)
     ogb_files.write_products(tmp_path / "data", seed=2)
+    ogb_files.write_proteins(tmp_path / "data", seed=3)
     return tmp_path / "data"
 
 
@@ -55,6 +58,16 @@ def test_features_classes_and_split_are_those_of_the_files(data: Path) -> None:
     assert loaded.y.tolist() == rows(raw / "node-label.csv.gz").squeeze(1).tolist()
     assert [len(part) for part in (nodes.train, nodes.validation, nodes.test)] == [50, 20, 20]
     assert nodes.validation.tolist() == list(range(50, 70))
+
+
+def test_proteins_have_the_sum_of_the_features_of_their_edges_at_either_end(data: Path) -> None:
+    loaded, raw = ogbn_proteins.DATASET.load(), data / "ogbn_proteins" / "raw"
+    expected = np.zeros((ogb_files.NODES, 3 + ogb_files.CLASSES))
+    for ends, feats in zip(rows(raw / "edge.csv.gz"), rows(raw / "edge-feat.csv.gz"), strict=True):
+        for end in ends:
+            expected[end] += feats
+    torch.testing.assert_close(loaded.x, torch.from_numpy(expected).float())
+    assert loaded.y.sum(1).max() == 2
 
 
 @ALL
@@ -125,6 +138,8 @@ def run(tmp_path: Path, path: str, *options: str) -> dict[str, dict[str, object]
 def test_table_1_on_small_sets_is_run_and_never_held_against_the_published_numbers(tmp_path: Path) -> None:
     path = fewer(tmp_path, "gatv2-table1", max_epochs="4", roots="20", steps="2", targets="20", above_loss="9")
     found = run(tmp_path, path, "--only", "[amp]*-1-head/gatv2/*/scatter", "--seeds", "1")
+    assert "ogbn-proteins has 132,534" in found["proteins-1-head/gatv2/ogbn_proteins/scatter"]["verdict_detail"]
+    assert 50 < found["proteins-1-head/gatv2/ogbn_proteins/scatter"]["ours"] <= 100
     for data, title in (
         ("arxiv", "ogbn-arxiv has 169,343 nodes"),
         ("mag", "ogbn-mag (papers) has 1,134,649 nodes"),
@@ -142,7 +157,7 @@ def test_every_part_of_table_1_goes_from_files_to_verdicts(tmp_path: Path) -> No
     found = run(tmp_path, path, "--seeds", "1")
     compared = {name: row for name, row in found.items() if name}
     assert {row["verdict"] for row in compared.values()} == {"protocol differs"}
-    assert len(compared) == 48
+    assert len(compared) == 60
 
 
 def test_table_11_is_run_by_dot_products_and_never_held_against_the_published_numbers(tmp_path: Path) -> None:

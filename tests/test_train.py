@@ -8,7 +8,7 @@ from torch import nn
 
 from bench import objective, train
 from bench.config import Architecture, Discard, Training
-from bench.network import Between, Network, TorchLinear
+from bench.network import Between, Ends, Network, TorchLinear
 from bench.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
 from implementations.contract import TrainingProblem
 from implementations.features import dropout
@@ -233,6 +233,33 @@ def test_validation_is_as_rare_as_asked_and_only_what_was_validated_is_kept():
     validated = [epoch for epoch, score in enumerate(found.curves.validation_score, 1) if not math.isnan(score)]
     assert validated == [6, 9, 11]
     assert found.best_epoch in validated
+
+
+def test_outputs_add_up_between_linear_ends():
+    asked = Architecture(activation="relu", skip="sum", batch_norm=True, ends="linear")
+    ends = Ends(4, 3, 2, seed=0)
+    model = Network([Shifted(), Shifted()], [], 0.0, dropout, lambda problem: None, Between(asked, [3, 3]), ends=ends)
+    x = torch.randn(5, 4)
+    first = torch.relu(ends.into(x)) + 1
+
+    def normed(h):
+        return nn.functional.batch_norm(h, None, None, training=True)
+
+    second = torch.relu(normed(first)) + 1 + first
+    torch.testing.assert_close(model.train()(x, None), ends.out(torch.relu(normed(second))))
+
+
+def test_patience_does_not_end_before_the_least_number_of_epochs():
+    worse = inputs(torch.tensor([[1.0, -1.0]] * 3 + [[-1.0, 1.0]] * 3))
+    asked = Training(max_epochs=50, lr=0.1, stop_on="loss", patience_epochs=3, min_epochs=20)
+    assert fit(Scaled(), worse, asked).epochs == 20
+
+
+def test_roc_auc_is_the_mean_share_of_pairs_that_are_ranked_rightly_over_labels_that_tell():
+    logits = torch.tensor([[0.1, 5.0, 1.0], [0.4, 5.0, 2.0], [0.35, 2.0, 3.0], [0.8, 1.0, 4.0]])
+    y = torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
+    # Of the first label's 4 pairs 3 are right; of the second's 3, two and a tie; all nodes have the third.
+    assert objective.score(logits, y, "roc_auc") == pytest.approx((3 / 4 + 2.5 / 3) / 2)
 
 
 def test_layer_norm_comes_after_activation_and_skip():
