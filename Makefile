@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table perf test check docs test-gpu test-faults soak test-slow parity data ui studies list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check docs screenshots test-browser test-gpu test-faults soak test-slow parity data ui studies list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,16 @@ check: setup ## style and types
 docs: setup ## build the documents into docs/_build/html; a warning or a dead link fails
 	@$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
+
+BROWSER = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[browser]'
+
+screenshots: setup ## take the documents' pictures of pages anew; needs Chromium
+	@$(BROWSER)
+	@$(VENV)/bin/python docs/screenshots.py $(ARGS)
+
+test-browser: setup ## run the tests of the pages in Chromium
+	@$(BROWSER)
+	@$(VENV)/bin/python -m pytest tests/test_index.py tests/test_ui.py tests/test_documents.py -k 'page or browser' $(ARGS)
 
 test-gpu: setup ## run the tests that need an accelerator
 	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)

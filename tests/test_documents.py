@@ -33,6 +33,20 @@ def test_the_documents_are_built_without_a_warning_and_without_a_dead_link(site)
     assert (site / "index.html").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["index", "tutorial", "explanation/gatv2", "explanation/gatv2.si", "reference/commands"]
+)
+def test_in_a_browser_a_page_fits_a_phone_and_asks_nobody_for_anything(site, browser, name):
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    heard = []
+    page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: heard.append(request.url) if not request.url.startswith("file:") else None)
+    page.goto((site / f"{name}.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.close()
+    assert [text for text in heard if not text.startswith("data:")] == []
+
+
 def test_a_dead_link_is_found(site, tmp_path):
     from links import problems
 

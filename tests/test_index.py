@@ -11,7 +11,6 @@ import pytest
 from bench import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +85,6 @@ def test_a_program_gets_an_experiment_as_json_and_nothing_else(results, capsys):
 def test_a_program_gets_a_papers_table_as_json(results, capsys):
     assert cli.main(["report", "gatv2-tables13-17", "--results", str(results), "--json"]) == cli.DONE
     assert len(json.loads(capsys.readouterr().out)["tests"]) == 23
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

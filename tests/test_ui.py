@@ -92,6 +92,17 @@ def test_the_link_opens_the_runs_in_the_model_training_view(ui):
         assert f"mlflow.sharedViewState.gat-bench-{view}" in experiment.tags
 
 
+def test_in_a_browser_the_link_shows_each_back_end_with_its_figure(ui, browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(ui.links()[0], timeout=120_000)
+    page.get_by_text("pyg · gat · cora", exact=False).first.wait_for(timeout=120_000)
+    page.get_by_text(re.compile(r"^81\.")).first.wait_for(timeout=120_000)  # the mean of its two seeds, in percent
+    page.close()
+    assert complaints == []
+
+
 def test_it_says_how_to_stop_it(ui):
     assert ui.lines[-1] == "Ctrl-C stops it."
 
