@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -53,8 +52,8 @@ class Shot(Foreign):
         return SCATTER.prepare(graph, device)
 
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
-LEAVE = f"import subprocess; print(subprocess.Popen({SLEEP}, start_new_session=True, stdout=-3, stderr=-3).pid)"
+SLEEP = ["sleep", "600"]
+LEAVE = ["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!"]
 
 
 class Parent(Foreign):
@@ -65,7 +64,7 @@ class Parent(Foreign):
 
     def prepare(self, graph, device):
         children = [subprocess.Popen(SLEEP), subprocess.Popen(SLEEP, start_new_session=True)]
-        orphan = subprocess.run([sys.executable, "-c", LEAVE], capture_output=True, text=True, check=True).stdout
+        orphan = subprocess.run(LEAVE, stdout=subprocess.PIPE, text=True, check=True).stdout
         Path(os.environ["CHILDREN"]).write_text(" ".join([*(str(child.pid) for child in children), orphan.strip()]))
         time.sleep(600)
 
