@@ -24,6 +24,7 @@ class Crew:
     limit_s: float
     storage_url: str = ""
     memory_bytes: int | None = None
+    models: str = ""  # folder for the networks that fits train
     at_work: dict[str, str] = field(default_factory=dict)
     _resting: dict[str, Worker] = field(default_factory=dict, init=False)  # by slot: starting one costs seconds
 
@@ -127,7 +128,7 @@ class _Hand(threading.Thread):
                 return
         name = self._title(job)
         self._show(name)
-        place = Place(self._slot, self._crew.storage_url, self._crew.memory_bytes)
+        place = Place(self._slot, self._crew.storage_url, self._crew.memory_bytes, self._crew.models)
         done = self._worker.run(job, place, self._crew.limit_s, lambda text: self._show(f"{name}  {text}"))
         self._finished.put((job, done))
 

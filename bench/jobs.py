@@ -1,12 +1,27 @@
-"""A job in, an outcome out. Knows no file of results, no MLflow, no terminal."""
+"""A job in, an outcome out. Knows no records, no MLflow, no terminal."""
 
+import contextlib
 import random
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-from bench import anatomy, attention_study, ceilings, lookup, network, objective, parity, parts, seeds, timing, train
+from bench import (
+    anatomy,
+    attention_study,
+    ceilings,
+    lookup,
+    network,
+    objective,
+    parity,
+    parts,
+    saved_model,
+    seeds,
+    timing,
+    train,
+)
 from bench.config import Architecture, Setting, Training
 from bench.device import Device
 from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
@@ -52,7 +67,7 @@ def _run(rig: Rig, job: GraphJob, place: Place, progress: Progress) -> Outcome:
         case TuneJob():
             return _tune(rig, job, place, progress)
         case FitJob():
-            return fit(rig, job, progress)
+            return fit(rig, job, place, progress)
         case AttentionJob():
             return _attention(rig, job, progress)
 
@@ -179,9 +194,13 @@ def _tune(rig: Rig, job: TuneJob, place: Place, progress: Progress) -> Tuned:
     return tuning.tune(job, defaults, place.storage_url, evaluate, on_trial)
 
 
-def fit(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> Fitted:
+def fit(rig: Rig, job: FitJob, place: Place, progress: Progress) -> Fitted:
     """Train with one seed, then read the test nodes."""
-    return _trained(rig, job, progress)[1]
+    model, fitted = _trained(rig, job, progress)
+    if place.models:
+        with contextlib.suppress(OSError):  # a full disk, say: the result is worth more than the network
+            saved_model.save(Path(place.models), job, rig.data.x.shape[1], rig.classes, model)
+    return fitted
 
 
 def _attention(rig: Rig, job: AttentionJob, progress: Progress) -> Attended:

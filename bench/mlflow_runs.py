@@ -63,6 +63,7 @@ class Content:
     dataset: DatasetInfo | None = None
     texts: Mapping[str, str] = field(default_factory=dict)  # artifact name -> content
     files: Sequence[Path] = ()
+    model: Path | None = None  # a trained network, as `bench.saved_model` writes it
     children: Sequence["Content"] = ()
 
     @property
@@ -81,6 +82,7 @@ def of_cells(
     records: Sequence[Record],
     rows: Sequence[Row],
     datasets: Mapping[str, DatasetInfo],
+    models: Mapping[CellKey, Path],
     jobs_id: str,
     now_ms: int,
 ) -> list[Content]:
@@ -92,6 +94,7 @@ def of_cells(
         replace(
             _of_cell(row, experiment, by_key[row.key], position, cell_note(row.key, experiment, jobs_id), now_ms),
             dataset=datasets.get(row.key.dataset),
+            model=models.get(row.key),
         )
         for position, row in enumerate(rows)
     ]

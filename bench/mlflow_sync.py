@@ -7,6 +7,7 @@ is looked up before it is written, and remembered, so that a repeated call costs
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from bench.mlflow_runs import Content
@@ -45,6 +46,10 @@ class Store(Protocol):
 
     def set_status(self, run_id: str, status: str, end_ms: int) -> None:
         """Set a run's status, and its end unless it is RUNNING."""
+        ...
+
+    def keep_model(self, run: StoredRun, path: Path) -> None:
+        """See to exactly this trained network being logged with a run."""
         ...
 
     def discard(self, run: StoredRun) -> None:
@@ -99,7 +104,10 @@ class Cells:
             run = known.run if known else self._take_over(*place)
             if run is None or not _in_other_hands(run):
                 status = RUNNING if live else final_status(content)
-                self._written[place] = _Cell(self._update(experiment_id, run, content, status), content)
+                written = self._update(experiment_id, run, content, status)
+                if content.model and not live:  # while it runs, a better one may come
+                    self.store.keep_model(written, content.model)
+                self._written[place] = _Cell(written, content)
 
     def finish(self, experiment_id: str, *, interrupted: bool) -> None:
         """End the cells that this process left running."""

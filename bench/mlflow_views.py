@@ -88,7 +88,9 @@ def cell_note(key: CellKey, experiment: Experiment | Study, jobs_id: str) -> str
         f"- {tracks}: speed of one input path each, never to be mixed: median step times with intervals, edges and "
         "nodes per second, peak memory beyond what was there before the model.\n"
         "- tags: `status`, the verdicts against the baseline, versions and commit (`env.…`). A number that is absent "
-        "has its reason in the tags `accuracy`, `speed` or `parity`."
+        "has its reason in the tags `accuracy`, `speed` or `parity`.\n"
+        "- under *Models*, the network of the seed that validated best: `mlflow.pyfunc.load_model('models:/ID')` takes "
+        "features `x` [N, F] and `edge_index` [2, E], and gives logits [N, classes]."
     )
 
 

@@ -29,6 +29,7 @@ class Place:
     slot: str  # "cpu:0"
     storage_url: str = ""  # of Optuna studies
     memory_bytes: int | None = None  # predicted to need more, it is not run; trying to take more, it fails
+    models: str = ""  # folder for the networks that fits train; empty: they are not kept
 
 
 class Unsupported(Exception):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bench import plan, records, study_store
+from bench import best_models, plan, records, study_store
 from bench.config import Experiment
 from bench.crew import Finished
 from bench.estimate import Estimates, Forecast
@@ -78,6 +78,7 @@ class Grid:
                 limit_s=budget.job_s,
                 storage_url=self.options.storage_url,
                 memory_bytes=int(budget.memory_gib * GIB) if budget.memory_gib else None,
+                models=str(self.folder.path.absolute() / best_models.FOLDER),
             ),
             self.experiment.datasets,
             self.options.cluster,
@@ -91,7 +92,7 @@ class Grid:
             return self._run()
 
     def _run(self) -> int:
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        (self.folder.path / best_models.FOLDER).mkdir(parents=True, exist_ok=True)
         self._bring_data()
         self._mend()
         checks = plan.parity_jobs(self.experiment)
@@ -220,6 +221,8 @@ class Grid:
             return  # the same sentence as last time; it is on record
         records.append(self.folder.path, record)
         self._done[job.id] = record
+        if isinstance(job, FitJob):
+            best_models.prune(self.folder.path, self._done.values())
         self._estimates.add(record)
         self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")

@@ -2,7 +2,7 @@
 
 Experiment `<name>` holds one run per cell, which is what people compare; `<name> · jobs` holds every job and trial.
 They are linked by the tag `cell`, not by MLflow's parent tag, which would draw the cells into the page of jobs.
-This is the only file that imports mlflow.
+This file and `bench.mlflow_models` are the only ones that import mlflow.
 """
 # ruff: noqa: E402
 
@@ -35,7 +35,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench import mlflow_runs, mlflow_store, mlflow_tables, mlflow_views, sqlite_file
+from bench import best_models, mlflow_models, mlflow_runs, mlflow_store, mlflow_tables, mlflow_views, sqlite_file
 from bench.config import Experiment
 from bench.mlflow_points import Point
 from bench.mlflow_runs import Content, Row
@@ -123,7 +123,10 @@ class Tracking:
             self._describe(cells, mlflow_views.cells_tags(name, experiment, jobs.experiment_id, cells.creation_time))
             for record in latest(list(records)).values():
                 self._sync_job(jobs.experiment_id, record)
-            contents = mlflow_runs.of_cells(experiment, records, rows, self._datasets, jobs.experiment_id, _now_ms())
+            models = best_models.paths(self._results / name, records)
+            contents = mlflow_runs.of_cells(
+                experiment, records, rows, self._datasets, models, jobs.experiment_id, _now_ms()
+            )
             self._cells.sync(cells.experiment_id, contents, live=live)
             if not live:
                 self._sync_report(jobs.experiment_id, name)
@@ -268,7 +271,11 @@ class _MlflowStore:
         else:
             self._client.set_terminated(run_id, status, end_ms)
 
+    def keep_model(self, run: StoredRun, path: Path) -> None:
+        mlflow_models.keep(self._client, run.experiment_id, run.id, path)
+
     def discard(self, run: StoredRun) -> None:
+        mlflow_models.remove(self._client, run.experiment_id, run.id)
         for child in self.find(run.experiment_id, f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run.id}'"):
             self.discard(child)
         if run.status == RUNNING:

@@ -17,6 +17,7 @@ class Terms:
     limit_s: float
     storage_url: str = ""
     memory_bytes: int | None = None
+    models: str = ""  # folder on this machine for the networks that fits train; a cluster keeps none
 
 
 class Workforce(Protocol):
@@ -75,4 +76,4 @@ def engage(
         plugin = DEVICES.get(device)
         return plugin.slots()[:most] if plugin.unavailable() is None else (f"{device}:0",)
 
-    return Crew(slots, terms.limit_s, terms.storage_url, terms.memory_bytes)
+    return Crew(slots, terms.limit_s, terms.storage_url, terms.memory_bytes, terms.models)

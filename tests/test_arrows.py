@@ -16,7 +16,7 @@ MODULES = {
 
 # Library -> the only modules that may import it.
 CONFINED = {
-    "mlflow": {"bench.tracking"},
+    "mlflow": {"bench.tracking", "bench.mlflow_models"},
     "optuna": {"bench.tuning", "bench.study_store"},
     # plain_loop is what `bench overhead` compares the runner with: a script without this project.
     "torch_geometric": {"implementations.backends.pyg", "bench.plain_loop"},
