@@ -195,7 +195,7 @@ def test_the_page_is_for_everyone() -> None:
     assert parsed.counts["h1"] == 1
     assert parsed.counts["caption"] == parsed.counts["table"]
     assert text.count("<svg id=") == text.count('role="img" aria-label=') == 4
-    assert "prefers-color-scheme: dark" in text
+    assert "@media screen and (prefers-color-scheme: dark)" in text  # paper is white
     assert "@media print" in text
     assert 'name="viewport"' in text
 
