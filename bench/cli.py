@@ -26,6 +26,7 @@ COMMANDS = {
     "ui": "serve the MLflow UI over what has been run",
     "studies": "serve Optuna's dashboard over the studies of what has been run",
     "overhead": "what the runner costs over the same loop written by hand",
+    "cluster-demo": "a whole cluster on loopback, and the smoke experiment through it",
     "doctor": "what is installed, what each back end can run, what is missing",
     "completion": "print the completion of commands and names for a shell",
 }
@@ -94,7 +95,7 @@ def parsers(configured: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[st
     for name, summary in COMMANDS.items():
         part = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=codes)
         if name in configured:
-            command = importlib.import_module(f"bench.commands.{name}")
+            command = importlib.import_module(f"bench.commands.{name.replace('-', '_')}")
             command.configure(part)
             part.set_defaults(execute=command.execute)
         parts[name] = part
@@ -150,8 +151,9 @@ def add_mlflow(parser: argparse.ArgumentParser, *, off: bool = False) -> None:
     parser.add_argument(
         "--mlflow",
         type=_mlflow_uri,
+        default=os.environ.get("MLFLOW_TRACKING_URI") or None,
         metavar="URI",
-        help=f"MLflow store (default: mlflow.db in the results folder){without}",
+        help=f"MLflow store or server (default: MLFLOW_TRACKING_URI, or mlflow.db in the results folder){without}",
     )
 
 

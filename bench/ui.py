@@ -47,14 +47,14 @@ def serve(results: Path, port: int, uri: str | None) -> None:
         UserError: there is nothing to show, the port is taken, or the server does not start.
     """
     if uri and uri.startswith(("http://", "https://")):
-        _say_links(uri.rstrip("/"), mlflow_store.shown(uri).rstrip("/"))
+        say_links(uri.rstrip("/"), mlflow_store.shown(uri).rstrip("/"))
         return
     _check_store(results, uri)
     check_port(port, "make ui")
     say(f"Starting MLflow on port {port}; this takes some seconds ...")
-    with _interruptible(), suppress(KeyboardInterrupt), _server(results, uri, port) as server:
+    with interruptible(), suppress(KeyboardInterrupt), mlflow_server(results, uri, port) as server:
         address = f"http://{HOST}:{port}"
-        _say_links(address, address)
+        say_links(address, address)
         say("Ctrl-C stops it.")
         server.wait()
         raise UserError("the MLflow server ended by itself; `bench ui` starts it again")
@@ -101,7 +101,7 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Signals that would end us end the block as Ctrl-C does, so that the server never stays behind."""
 
     def interrupt(*_: object) -> None:
@@ -116,7 +116,7 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _server(results: Path, uri: str | None, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def mlflow_server(results: Path, uri: str | None, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A server that answers, in a session of its own, so that Ctrl-C reaches only us and we end all of it."""
     results = results.resolve()
     with tempfile.TemporaryFile() as log:
@@ -167,7 +167,8 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             server.wait(_STOP_S)
 
 
-def _say_links(address: str, shown: str) -> None:
+def say_links(address: str, shown: str) -> None:
+    """Where to look: a line for each experiment at `address`, which people see as `shown`."""
     experiments = {found["name"]: found["experiment_id"] for found in _experiments(address, shown)}
     cells = sorted(name for name in experiments if mlflow_views.jobs_name(name) in experiments)
     if not cells:

@@ -28,6 +28,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test writes into the checkout's results."""
     monkeypatch.setenv("BENCH_RESULTS", str(tmp_path / "results"))
+    for name in ("BENCH_CLUSTER", "BENCH_STORAGE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -173,3 +174,27 @@ def start(experiment: Path, results: Path, cluster: Dask) -> subprocess.Popen[st
     return subprocess.Popen(
         [*command, "--cluster", cluster.address], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
+
+
+@pytest.mark.slow
+def test_two_workers_share_40_equal_jobs(small, tmp_path, record_property, capsys):
+    """What it takes against one worker is a report, for the machine may be busy; 0.5 is the best there is."""
+    experiment = changed(small, backends=["scatter"], seeds=list(range(40)), training={"max_epochs": 200})
+    jobs = plan.fit_jobs(experiment, plan.cells(experiment), {})
+    taken_s = {}
+    for workers in (1, 2):
+        with (
+            dask(tmp_path / f"dask-{workers}", workers=workers) as cluster,
+            contextlib.closing(engage(TERMS, ["blocks"], cluster.address)) as force,
+        ):
+            while force.size("cpu") < workers:
+                force.machine("cpu")
+                finished(force, jobs[:1])
+            finished(force, jobs[: 2 * workers])  # every child process has started
+            begun = time.monotonic()
+            finished(force, jobs)
+            taken_s[workers] = time.monotonic() - begun
+    ratio = taken_s[2] / taken_s[1]
+    record_property("two workers / one worker", ratio)
+    with capsys.disabled():
+        sys.stdout.write(f"\n40 jobs: {taken_s[1]:.1f} s on one worker, {taken_s[2]:.1f} s on two, ratio {ratio:.2f}\n")
