@@ -4,7 +4,6 @@ MLflow loads one through `_load_pyfunc` (`mlflow.pyfunc.load_model`), everybody 
 """
 
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,9 @@ def _read(path: Path) -> tuple[About, dict[str, Tensor]]:
         content = torch.load(path, weights_only=True)
         job = FitJob.model_validate_json(content["job"])
         return About(job, content["features"], content["classes"]), content["state"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError):
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - torch has none of its own for what it refuses to read
         raise UserError(f"{path}: not a network that a fit left here; delete it") from None
 
 
