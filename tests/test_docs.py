@@ -114,7 +114,7 @@ def test_every_file_that_a_document_names_exists():
 
 def test_every_command_and_experiment_that_the_readme_names_exists():
     (listed,) = re.findall(r"`\.venv/bin/bench`, with\n(.*?), each with", README, flags=re.DOTALL)
-    assert set(re.findall(r"`(\w+)`", listed)) == set(cli.COMMANDS)
+    assert set(re.findall(r"`([\w-]+)`", listed)) == set(cli.COMMANDS)
     assert set(re.findall(r"^\| `([\w-]+)` \|", README, flags=re.MULTILINE)) == set(experiment_file.names())
 
 
