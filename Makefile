@@ -62,8 +62,11 @@ table: setup ## one of them: NAME=gat-table2; SEEDS=100 for so many seeds
 	@test -n "$(NAME)" || { $(BENCH) tables --list; exit 2; }
 	@$(BENCH) tables $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
+# A file's tests stay together, so that what a module prepares is prepared once. Each worker holds torch: four are enough.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup ## run the tests
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: setup ## style and types
 	@$(VENV)/bin/python -m ruff check .
@@ -88,7 +91,7 @@ test-gpu: setup ## run the tests that need an accelerator
 	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)
 
 test-faults: setup ## kill, fill, tear, lock and starve it, and see that nothing is lost (KILLS=50 kills as often)
-	@$(VENV)/bin/python -m pytest -m faults $(ARGS)
+	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m faults $(ARGS)
 
 soak: setup ## the smoke experiment N times in a row: memory, open files and disk do not grow (N=200)
 	@SOAK=$(or $(N),200) $(VENV)/bin/python -m pytest tests/test_soak.py -m faults $(ARGS)
