@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bench.folder import ResultsFolder
+from bench.options import Options
 from bench.progress import Display
 from bench.records import Record
 
@@ -42,13 +43,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Means:
-    """With what a kind runs: where records go, who is told, how many jobs at once."""
+    """With what a kind runs: where records go, who is told, on what and how many at once."""
 
     folder: ResultsFolder
     display: Display
-    parallel: int | None = None
-    storage_url: str = ""
-    retry: bool = False
+    options: Options = field(default_factory=Options)
 
 
 class Kind(Protocol):

@@ -162,7 +162,7 @@ class Reproduction:
         return self._allowed_s() - (self.clock() - self._start_s)
 
     def _needed_s(self, row: Row, seeds: int) -> float:
-        return (seeds - row.tried) * self._per_seed_s(row) / max(1, self.means.parallel or os.cpu_count() or 1)
+        return (seeds - row.tried) * self._per_seed_s(row) / max(1, self.means.options.parallel or os.cpu_count() or 1)
 
     def _per_seed_s(self, row: Row) -> float:
         """Seconds of one run: the row's own, else of the slowest row on the same column, else what the file says."""

@@ -12,6 +12,7 @@ from bench.config import Experiment
 from bench.crew import Finished
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
+from bench.options import Options
 from bench.outcomes import NotDone
 from bench.plugins import DATASETS
 from bench.progress import Display, news, title
@@ -44,16 +45,6 @@ class Unheard:
     def quiet(self) -> contextlib.AbstractContextManager[None]:
         """See `Listener`."""
         return contextlib.nullcontext()
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, as opposed to what."""
-
-    parallel: int | None = None  # jobs at once per kind of device; None: one per slot
-    storage_url: str = ""  # of Optuna studies
-    cluster: str = ""  # address of a Dask scheduler; empty: this machine
-    retry: bool = False  # look anew at what ended in out of memory, timeout or divergence
 
 
 @dataclass

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from bench import experiment_file, records
 from bench.basis import attention_basis, lookup_basis
 from bench.folder import ResultsFolder
+from bench.options import Options
 from bench.outcomes import NotDone
 from bench.progress import Display, display, news, title
 from bench.records import Record
-from bench.runner import Listener, Options
+from bench.runner import Listener
 from bench.study_config import (
     AttentionStudy,
     LayerHabits,

@@ -13,6 +13,7 @@ import pytest
 from cluster_tools import Dask, dask
 from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
 from test_kill import substance
+from test_paper_tables import TABLE as SMALL_TABLE
 from test_runner import changed
 
 from bench import plan
@@ -71,6 +72,16 @@ def test_an_experiment_on_a_cluster_leaves_the_records_that_one_machine_leaves(t
         again = bench("run", experiment, *options)
     assert again.returncode == 0
     assert substance(tmp_path / "many" / "tiny") == substance(tmp_path / "one" / "tiny")
+
+
+@pytest.mark.slow
+def test_a_papers_table_on_a_cluster_gets_the_values_that_one_machine_gets(tmp_path):
+    table = tmp_path / "small.toml"
+    table.write_text(SMALL_TABLE)
+    succeeds("tables", table, "--mlflow", "off", "--results", tmp_path / "one")
+    with dask(tmp_path / "dask", workers=2) as cluster:
+        succeeds("tables", table, "--mlflow", "off", "--results", tmp_path / "many", "--cluster", cluster.address)
+    assert substance(tmp_path / "many" / "small") == substance(tmp_path / "one" / "small")
 
 
 @pytest.mark.slow

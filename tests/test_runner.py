@@ -9,10 +9,11 @@ import pytest
 from bench import records
 from bench.config import Experiment
 from bench.folder import ResultsFolder
+from bench.options import Options
 from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
 from bench.progress import PlainDisplay
 from bench.report.rows import rows
-from bench.runner import Grid, Options
+from bench.runner import Grid
 
 FOREIGN = Path(__file__).parent / "foreign"
 

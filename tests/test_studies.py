@@ -11,10 +11,10 @@ from bench import cli, experiment_file, records, studies
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kinds.study import KIND
+from bench.options import Options
 from bench.progress import PlainDisplay
 from bench.report import attention, lookup
 from bench.report import study as study_report
-from bench.runner import Options
 from bench.study_config import AttentionStudy, LookupStudy
 from bench.table_file import Part
 from bench.views import sync, write_views

@@ -5,13 +5,14 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, mlflow_store, plan, studies, study_store
-from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, positive, say, say_json, storage_url
+from bench import experiment_file, mlflow_store, plan, studies
+from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, say, say_json
 from bench.config import Experiment
 from bench.folder import ResultsFolder
+from bench.options import Options, add_options
 from bench.plan import duration
 from bench.progress import PlainDisplay, display
-from bench.runner import Grid, Options
+from bench.runner import Grid
 from bench.study_config import Study
 from bench.views import LiveTracking, live_tracking, plain, write_index, write_views
 
@@ -26,27 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_results(parser)
     add_json(parser)
-    parser.add_argument(
-        "--jobs", type=positive, metavar="N", help="jobs at once (default: one per core); timing is always alone"
-    )
+    add_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print cells, jobs and the expected time, and stop")
-    parser.add_argument(
-        "--retry", action="store_true", help="also repeat what ended in out of memory, timeout or divergence"
-    )
     add_mlflow(parser, off=True)
-    parser.add_argument(
-        "--storage",
-        type=storage_url,
-        default=os.environ.get("BENCH_STORAGE") or None,
-        metavar="URL",
-        help="Optuna storage, as postgresql://user@host/name (default: BENCH_STORAGE, or optuna.db in the folder)",
-    )
-    parser.add_argument(
-        "--cluster",
-        default=os.environ.get("BENCH_CLUSTER", ""),
-        metavar="ADDRESS",
-        help="Dask scheduler whose workers run the jobs, as tcp://host:8786 (default: BENCH_CLUSTER, or this machine)",
-    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -72,7 +55,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
     folder.write_experiment(experiment)
     with live_tracking(arguments.mlflow, folder, experiment) as tracking:
         with display() as shown:
-            grid = Grid(experiment, folder, shown, tracking, _options(folder, arguments))
+            grid = Grid(experiment, folder, shown, tracking, Options.chosen(arguments, folder))
             if not arguments.json:
                 say(f"{experiment.title}: {_overview(experiment)}; {_expectation(grid)}")
             errors = grid.run()
@@ -94,7 +77,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
         jobs = studies.of_study(study, folder.records())
         say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
         return DONE
-    errors = studies.run(study, folder, _options(folder, arguments), arguments.mlflow)
+    errors = studies.run(study, folder, Options.chosen(arguments, folder), arguments.mlflow)
     if arguments.json:
         say_json(plain(folder))
     else:
@@ -104,14 +87,9 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
     return FAILED if errors else DONE
 
 
-def _options(folder: ResultsFolder, arguments: argparse.Namespace) -> Options:
-    storage = arguments.storage or study_store.default_url(folder.path)
-    return Options(parallel=arguments.jobs, storage_url=storage, cluster=arguments.cluster, retry=arguments.retry)
-
-
 def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
     nobody = LiveTracking("off", folder, experiment)
-    grid = Grid(experiment, folder, PlainDisplay(), nobody, _options(folder, arguments))
+    grid = Grid(experiment, folder, PlainDisplay(), nobody, Options.chosen(arguments, folder))
     for cell in plan.cells(experiment):
         say(f"  {cell}")
     for phase, jobs in grid.forecast.phases.items():

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench import mlflow_store, study_store, table_file
+from bench import mlflow_store, table_file
 from bench.cli import DONE, FAILED, above_zero, add_mlflow, add_results, positive, say
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kind import Means
 from bench.mlflow_store import TrackingUnavailable
+from bench.options import Options, add_options
 from bench.paper_rows import PaperTable
 from bench.plan import duration
 from bench.plugins import DATASETS
@@ -33,10 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=above_zero, metavar="M", help="time budget per table instead of the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the rows that would be run, and stop")
     parser.add_argument("--json", action="store_true", help="print table.json instead of the table")
-    parser.add_argument("--jobs", type=positive, metavar="N", help="jobs at once (default: one per core)")
-    parser.add_argument(
-        "--retry", action="store_true", help="also repeat what ended in out of memory, timeout or divergence"
-    )
+    add_options(parser)
     add_mlflow(parser, off=True)
     add_results(parser)
 
@@ -116,13 +114,7 @@ def _dry_run(name: str, table: table_file.TableFile, arguments: argparse.Namespa
 
 
 def _means(folder: ResultsFolder, shown: Display, arguments: argparse.Namespace) -> Means:
-    return Means(
-        folder=folder,
-        display=shown,
-        parallel=arguments.jobs,
-        storage_url=study_store.default_url(folder.path),
-        retry=arguments.retry,
-    )
+    return Means(folder, shown, Options.chosen(arguments, folder))
 
 
 def _ask(arguments: argparse.Namespace) -> Ask:

@@ -23,7 +23,7 @@ from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.report import aspects
 from bench.report.cells import Cell, gather
-from bench.runner import Grid, Options, Unheard
+from bench.runner import Grid, Unheard
 from bench.table_file import Part
 from bench.work import FitJob
 
@@ -68,9 +68,8 @@ class _Grid:
 
     def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
         """See `bench.kind.Kind`."""
-        options = Options(parallel=means.parallel, storage_url=means.storage_url, retry=means.retry)
         return sum(
-            Grid(experiment, means.folder, means.display, Unheard(), options).run()
+            Grid(experiment, means.folder, means.display, Unheard(), means.options).run()
             for found in _slices(part)
             for experiment in _asked(part, found, set(lines), seeds)
         )

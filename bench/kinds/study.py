@@ -14,7 +14,7 @@ from bench.plugins import unknown
 from bench.records import Record
 from bench.report import attention, lookup
 from bench.report.lookup import SUBSETS
-from bench.runner import Options, Unheard
+from bench.runner import Unheard
 from bench.study_config import AttentionStudy, LookupStudy, Study
 from bench.table_file import Part
 
@@ -41,8 +41,7 @@ class _Study:
 
     def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
         """See `bench.kind.Kind`."""
-        options = Options(parallel=means.parallel, storage_url=means.storage_url, retry=means.retry)
-        return studies.StudyRun(_asked(part, seeds), means.folder, means.display, Unheard(), options).run()
+        return studies.StudyRun(_asked(part, seeds), means.folder, means.display, Unheard(), means.options).run()
 
     def samples(self, part: Part, records: Sequence[Record]) -> Mapping[Line, Sample]:
         """See `bench.kind.Kind`."""
