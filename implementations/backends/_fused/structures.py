@@ -13,8 +13,8 @@ from implementations.contract import Graph, LayerConfig
 
 MOST_EDGES = 2**32
 MOST_NODES = 2**31
-BAND = 4096
-"""So many nodes' rows of 64 float32 fill a megabyte, about what a core has for itself."""
+BAND = 2048
+"""So many nodes' rows of 64 float32 fill half a megabyte; GATv2 reads two such, and a core has one or two for itself."""
 
 
 @dataclass(frozen=True, eq=False)
