@@ -118,13 +118,16 @@ class Reproduction:
         return part.seeds.least if row.leads or self.ask.only else part.seeds.beside
 
     def _next(self, affordable: Callable[[Row, int], bool]) -> tuple[list[Row], int] | None:
-        """The most uncertain row that may still get seeds, and to how many."""
+        """The most uncertain row that may still get seeds, and to how many.
+
+        A row at most doubles its seeds before all are looked at again: a dear one must not keep others from verdicts.
+        """
         rows = [] if self.ask.fixed else [row for row in self._asked() if row.leads or self.ask.only]
         open_ = [row for row in rows if self._further(row) and row.line not in self._cut]
         for row in sorted(open_, key=self._uncertainty, reverse=True):
-            seeds = row.tried + self._further(row)
-            if affordable(row, seeds):
-                return [row], seeds
+            further = self._further(row)
+            if affordable(row, row.tried + further):
+                return [row], row.tried + min(further, row.tried)
         return None
 
     def _further(self, row: Row) -> int:

@@ -30,12 +30,19 @@ def test_leading_back_ends_come_before_the_others_and_subjects_of_a_column_toget
     ]
 
 
-@pytest.mark.parametrize(("minutes", "seeds_in_order"), [(20, [3, 12, 2]), (1.5, [3, 2, 12])])
+@pytest.mark.parametrize(("minutes", "seeds_in_order"), [(20, [3, 6, 12, 2]), (1.5, [3, 2, 6, 12])])
 def test_verdicts_come_before_other_back_ends_but_with_half_the_budget_at_most(told, tmp_path, minutes, seeds_in_order):
     kind = told({("gat", "a"): WILD})  # a seed takes 10 s, two run at once: 3 take 15 s, 9 more 45 s
     run = reproduction_of(told_table(), tmp_path, minutes=minutes, clock=lambda: 5.0 * sum(kind.seeds.values()))
     run.run()
     assert [seeds for _, seeds in kind.asked] == seeds_in_order
+
+
+def test_the_most_uncertain_row_doubles_its_seeds_at_most_before_another_has_its_turn(told, tmp_path):
+    kind = told({("gat", "a"): WILD, ("gat", "b"): [(value + 80) / 2 for value in WILD]})
+    reproduction_of(told_table(), tmp_path).run()
+    grown = [(id_.split("/")[2], seeds) for id_, seeds in kind.asked if id_.endswith("fast")][2:]
+    assert grown[:2] == [("a", 6), ("b", 6)]
 
 
 def test_a_batch_that_the_budget_has_no_room_for_is_left_out_and_named(told, tmp_path):
