@@ -13,15 +13,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from implementations.backends import fused, fused_step, fused_step_pruned, scatter
-from implementations.backends._fused import library, structures
+from implementations.backends._fused import library, ordering, receptive, structures
 from implementations.backends._fused.functions import Call
 from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.backends._fused.passes import Pass
+from implementations.backends._fused.structures import Edges
 from implementations.contract import Graph, LayerConfig, TrainingProblem, load
 from implementations.operators import gat, gatv2
 
 CPU = torch.device("cpu")
 OPERATORS = pytest.mark.parametrize("operator", [gat, gatv2], ids=lambda operator: operator.name)
+SHUFFLED = torch.randperm(60, generator=torch.Generator().manual_seed(9))
 
 pytestmark = pytest.mark.skipif(library.missing() is not None, reason=str(library.missing()))
 
@@ -121,10 +123,14 @@ def trained(given: TrainingProblem, backend=fused_step, steps: int = 5, operator
 
 @OPERATORS
 @pytest.mark.parametrize("sparse", [True, False])
-def test_the_whole_step_is_that_of_autograd_under_the_same_decisions(operator, sparse):
-    ours, theirs = problem(operator, sparse=sparse), problem(operator, sparse=sparse)
+@pytest.mark.parametrize("order", [None, SHUFFLED], ids=["as given", "renumbered"])
+def test_the_whole_step_is_that_of_autograd_under_the_same_decisions(operator, sparse, order, monkeypatch):
+    monkeypatch.setattr(receptive, "order_of", lambda edges: order)
+    ours, given = problem(operator, sparse=sparse), problem(operator, sparse=sparse)
     torch.manual_seed(0)
     trainer = fused_step.BACKEND.whole_step(operator, ours)
+    data = trainer.training.data  # decisions follow its order of nodes and edges
+    theirs = replace(given, x=data.x, prepared=data.field.layers[0], y=given.y[data.field.nodes], nodes=data.nodes)
     adam = torch.optim.Adam(
         [parameter for layer in theirs.layers for parameter in layer.parameters()], lr=ours.lr, weight_decay=1e-3
     )
@@ -137,6 +143,34 @@ def test_the_whole_step_is_that_of_autograd_under_the_same_decisions(operator, s
         torch.testing.assert_close(loss, true_loss.detach(), rtol=1e-12, atol=0)
     for own, true in zip(parameters(ours), parameters(theirs), strict=True):
         torch.testing.assert_close(own, true, rtol=1e-9, atol=1e-11)
+
+
+@OPERATORS
+@pytest.mark.parametrize("backend", [fused_step, fused_step_pruned])
+def test_renumbered_nodes_change_neither_training_nor_the_order_of_the_logits(operator, backend, monkeypatch):
+    found = []
+    for order in (None, SHUFFLED):
+        monkeypatch.setattr(receptive, "order_of", lambda edges, order=order: order)
+        given = problem(operator, dropout=0.0)
+        losses, after, trainer = trained(given, backend, operator=operator)
+        found.append([losses, *after, trainer.logits()])
+    for own, true in zip(*found, strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-8, atol=1e-10)
+
+
+def test_nodes_are_renumbered_only_where_neighbours_come_nearer(monkeypatch):
+    monkeypatch.setattr(ordering, "FEWEST_NODES", 100)
+    monkeypatch.setattr(ordering, "BAND", 10)
+    ring = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    shuffled = Edges.of(Graph(200, torch.stack([ring, ring.roll(1)])))
+    order = ordering.order_of(shuffled)
+    assert sorted(order.tolist()) == list(range(200))
+    targets, sources = ordering.ends(ordering.reordered(shuffled, order))
+    assert int((targets - sources).abs().max()) < 10
+    assert ordering.order_of(ordering.reordered(shuffled, order)) is None
+    assert ordering.order_of(Edges.of(random_graph(200, 4000, seed=1))) is None
+    monkeypatch.setattr(ordering, "FEWEST_NODES", 200)
+    assert ordering.order_of(shuffled) is None
 
 
 def with_decisions(given: TrainingProblem, of: Pass) -> Tensor:

@@ -38,7 +38,7 @@ PRUNED = Fact(
 class FusedBackend:
     """Layers around the kernels."""
 
-    packages = ("torch",)
+    packages = ("torch", "scipy")
     sparse_features = True
     shipped_features: Literal["dense", "sparse"] = "sparse"
     semantics: Semantics = {

@@ -5,27 +5,32 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from implementations.backends._fused.ordering import ends, order_of, reordered
 from implementations.backends._fused.structures import Edges
 from implementations.contract import Graph
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Nodes renumbered by how many steps they are away; each layer's targets are the first of its sources."""
+    """Nodes renumbered; each layer's targets are the first of its sources."""
 
-    nodes: Tensor  # [n] int64, their numbers in the graph; the nodes asked for come first, in their order
+    nodes: (
+        Tensor  # [n] int64, their numbers in the graph; of a receptive field those asked for come first, in their order
+    )
     layers: list[Edges]  # first layer to last
 
 
 def whole(edges: Edges, num_layers: int) -> Field:
-    """Everything, for every layer."""
-    return Field(torch.arange(edges.num_nodes), [edges] * num_layers)
+    """Everything, for every layer, in an order in which neighbours are near."""
+    order = order_of(edges)
+    if order is None:
+        return Field(torch.arange(edges.num_nodes), [edges] * num_layers)
+    return Field(order, [reordered(edges, order)] * num_layers)
 
 
 def receptive(edges: Edges, nodes: Tensor, num_layers: int) -> Field:
     """The edges into `nodes`, the edges into the sources of those, and so on; gradients of `nodes` are exact."""
-    target_of = torch.repeat_interleave(torch.arange(edges.num_nodes), edges.target_rows.diff())
-    source_of = edges.source_of.to(torch.int64)
+    target_of, source_of = ends(edges)
     number = torch.full((edges.num_nodes,), -1, dtype=torch.int64)
     number[nodes] = torch.arange(len(nodes))
     order = nodes

@@ -14,7 +14,7 @@ from implementations.contract import Graph, LayerConfig
 MOST_EDGES = 2**32
 MOST_NODES = 2**31
 BAND = 2048
-"""So many nodes' rows of 64 float32 fill half a megabyte; GATv2 reads two such, and a core has one or two for itself."""
+"""So many nodes' rows of 64 float32 fill half a megabyte; GATv2 reads two such, and a core has a megabyte or two."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from implementations.backends._fused.arena import Arena
 from implementations.backends._fused.calls import Program
 from implementations.backends._fused.inputs import restricted
 from implementations.backends._fused.noise import new_key
+from implementations.backends._fused.ordering import places
 from implementations.backends._fused.passes import Data, Net, Pass
 from implementations.backends._fused.receptive import Field, receptive, whole
 from implementations.backends._fused.structures import Edges, Rows, SparseFeatures
@@ -40,6 +41,7 @@ class WholeStep:
         self.training, self.evaluation = _planned(self.net, trained, evaluated)
         self._update = self._adam(problem.weight_decay)
         self._classes = problem.configs[-1].out_channels
+        self._place = places(everything.nodes)
 
     def step(self) -> Tensor:
         """See `Trainer`."""
@@ -59,7 +61,7 @@ class WholeStep:
     def logits(self) -> Tensor:
         """See `Trainer`."""
         self.evaluation.program.run()
-        return self.evaluation.logits[:, : self._classes].clone()
+        return self.evaluation.logits[:, : self._classes][self._place]
 
     def parts(self, steps: int) -> Mapping[str, float]:
         """See `Trainer`."""
