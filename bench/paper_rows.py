@@ -162,7 +162,7 @@ def _compared(
             column=line.column,
             published=published,
             verdict=_verdict(table, part, published, sample, asked=leads or part.seeds.beside > 0),
-            rule=table.rule,
+            rule=table.rule_of(part),
             line=line,
             part=part,
             sample=sample,
@@ -171,17 +171,17 @@ def _compared(
 
 
 def _verdict(table: TableFile, part: Part, published: Published | None, sample: Sample, *, asked: bool) -> Verdict:
-    values = list(sample.values.values())
+    values, rule = list(sample.values.values()), table.rule_of(part)
     if not values:
         return Verdict("not run", sample.missing or sample.barred or ("" if asked else "unless it is named"))
     if differs := _differs(part, sample):
-        predicted = reproduction.prediction(published, values, table.rule) if published else None
+        predicted = reproduction.prediction(published, values, rule) if published else None
         return Verdict("protocol differs", differs, prediction=predicted)
     if published is None:
         return Verdict("")
     if not published.verified:
         return Verdict("", "the published value is unverified")
-    return reproduction.judge(published, values, table.rule)
+    return reproduction.judge(published, values, rule)
 
 
 def _differs(part: Part, sample: Sample) -> str:

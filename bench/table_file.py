@@ -89,6 +89,7 @@ class Part(Asked):
     published: dict[str, str] = {}  # subject (an operator) -> published row
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()
+    width: PositiveFloat | None = None  # instead of the rule's, where the published spread is much smaller than ours
     # Minutes that a seed takes, as far as is known before any was run: what no time budget holds is not begun.
     seed_min: Annotated[float, Field(ge=0)] = 0.0
     instead_of: str = ""  # run only if that part cannot be run here
@@ -129,6 +130,10 @@ class TableFile(Asked):
     part: tuple[Part, ...] = ()
     ordering: tuple[OrderingRow, ...] = ()
     axis: str = ""  # of a figure: what its columns are, on the horizontal axis
+
+    def rule_of(self, part: Part) -> Rule:
+        """The rule by which a part's rows are judged."""
+        return self.rule if part.width is None else self.rule.model_copy(update={"width": part.width})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

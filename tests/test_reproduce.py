@@ -4,6 +4,7 @@ import pytest
 from told_tools import STEADY, WILD, reproduction_of, told_table
 
 from bench.kind import Line
+from bench.report import paper
 
 
 def test_seeds_go_to_the_uncertain_row_until_its_interval_is_narrow_or_the_file_ends_it(told, tmp_path):
@@ -36,6 +37,18 @@ def test_verdicts_come_before_other_back_ends_but_with_half_the_budget_at_most(t
     run = reproduction_of(told_table(), tmp_path, minutes=minutes, clock=lambda: 5.0 * sum(kind.seeds.values()))
     run.run()
     assert [seeds for _, seeds in kind.asked] == seeds_in_order
+
+
+def test_a_part_may_ask_for_a_wider_interval_than_the_table_and_the_rule_says_so(told, tmp_path):
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seeds": {"least": 3}}
+    seeds = []
+    for width in (1.0, 4.0):
+        kind = told({("gat", "a"): WILD})
+        run = reproduction_of(told_table(part=[part | {"width": width}]), tmp_path)
+        run.run()
+        seeds.append(kind.seeds[Line("ours", "gat", "a", "fast")])
+    assert seeds[0] > seeds[1]
+    assert any("1 (ours: 4) published standard deviation" in text for text in paper.rule(run.state))
 
 
 def test_the_most_uncertain_row_doubles_its_seeds_at_most_before_another_has_its_turn(told, tmp_path):

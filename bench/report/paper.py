@@ -22,7 +22,7 @@ RULE = (
     "(ours where none was published: marked *), n published and m own runs, and e the rounding of the printed value or "
     "the error of reading a picture.",
     "Undecided until the 95 % interval of our own mean (in brackets) is narrow enough: no further either way than "
-    "{width:g} published standard deviation, after at least {least} seeds. Seeds are added for that reason only, which "
+    "{width} published standard deviation, after at least {least} seeds. Seeds are added for that reason only, which "
     "looks at the spread of our runs and not at their distance from the published value: looking again costs no error. "
     "Then reproduced inside the prediction interval, not reproduced outside. Without a published standard deviation: "
     "equivalence within {margin}.",
@@ -125,7 +125,9 @@ def rule(found: PaperTable) -> list[str]:
     """How a verdict is reached, with this table's limits."""
     own = found.table.rule
     margin = "the margin that the file declares, and it declares none" if own.margin is None else f"±{own.margin:g}"
-    return [paragraph.format(width=own.width, least=own.least, margin=margin) for paragraph in RULE]
+    others = [f"{part.name}: {part.width:g}" for part in found.table.part if part.width is not None]
+    width = f"{own.width:g}" + f" ({', '.join(others)})" * bool(others)
+    return [paragraph.format(width=width, least=own.least, margin=margin) for paragraph in RULE]
 
 
 def commands(found: PaperTable) -> list[str]:
