@@ -48,7 +48,7 @@ document.querySelectorAll("main table").forEach((table) => {
 });
 
 // A figure's marks say what they are: under the pointer, at a touch, and to the keyboard, which enters each figure once
-// and goes from mark to mark by the arrows.
+// and goes from mark to mark by the arrows. Moves, not entries: a page that scrolls below a resting pointer asks nothing.
 function askable(drawing) {
   const marks = [...drawing.querySelectorAll(".mark")];
   if (!marks.length) return;
@@ -63,7 +63,7 @@ function askable(drawing) {
     mark.setAttribute("role", "img");
     mark.setAttribute("aria-label", text);
     mark.setAttribute("tabindex", index ? "-1" : "0");
-    ["pointerenter", "click", "focus"].forEach((event) => mark.addEventListener(event, say));
+    ["pointermove", "click", "focus"].forEach((event) => mark.addEventListener(event, say));
     mark.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       const next = step && marks[index + step];
