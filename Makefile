@@ -77,7 +77,8 @@ docs: setup ## build the documents into docs/_build/html; a warning or a dead li
 	@$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
-BROWSER = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[browser]'
+BROWSER = $(VENV)/bin/python -c 'import playwright, axe_playwright_python, optuna_dashboard' 2>/dev/null \
+	|| $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[browser,studies]'
 
 screenshots: setup ## take the documents' pictures of pages anew; needs Chromium
 	@$(BROWSER)
@@ -85,7 +86,7 @@ screenshots: setup ## take the documents' pictures of pages anew; needs Chromium
 
 test-browser: setup ## run the tests of the pages in Chromium
 	@$(BROWSER)
-	@$(VENV)/bin/python -m pytest tests/test_index.py tests/test_ui.py tests/test_documents.py -k 'page or browser' $(ARGS)
+	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) -m browser $(ARGS)
 
 test-gpu: setup ## run the tests that need an accelerator
 	@$(VENV)/bin/python -m pytest -m gpu $(ARGS)

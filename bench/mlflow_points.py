@@ -1,7 +1,7 @@
 """The metrics of a job's MLflow run: numbers, and series with one value per epoch or timing sample.
 
-Accuracies are in percent, because MLflow shows two decimals; times in ms, memory in MiB. What is not finite is left
-out: MLflow stores infinity as 1.8e308, which flattens every chart; `record.json` beside it has all values.
+Accuracies are in percent, times in ms, memory in MiB. What is not finite is left out: MLflow stores infinity as
+1.8e308, which flattens every chart; `record.json` beside it has all values.
 """
 
 import math
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from bench.outcomes import Attended, Checked, Fitted, LookedUp, NotDone, Outcome, Samples, Timed, Trial, Tuned
+
+_DIGITS = 4
 
 
 class Point(NamedTuple):
@@ -24,6 +26,20 @@ class Point(NamedTuple):
 def of_numbers(numbers: Mapping[str, float], at_ms: int) -> list[Point]:
     """One point per number."""
     return [Point(safe(name), float(value), 0, at_ms) for name, value in numbers.items() if math.isfinite(value)]
+
+
+def of_summary(numbers: Mapping[str, float], at_ms: int) -> list[Point]:
+    """One point per number that people compare in a list, where MLflow shows all the digits that it is given.
+
+    Four significant digits, and none before the decimal point is lost: 81.43 for 81.42999999999999.
+    """
+    return of_numbers({name: _short(value) for name, value in numbers.items()}, at_ms)
+
+
+def _short(value: float) -> float:
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, max(0, _DIGITS - 1 - math.floor(math.log10(abs(value)))))
 
 
 def of_outcome(outcome: Outcome, start_ms: int, end_ms: int) -> list[Point]:

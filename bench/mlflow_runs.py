@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from bench.config import Experiment, Setting
-from bench.mlflow_points import Point, of_numbers, of_outcome, of_trial, safe
+from bench.mlflow_points import Point, of_numbers, of_outcome, of_summary, of_trial, safe
 from bench.mlflow_views import NOTE_TAG, cell_note
 from bench.outcomes import Attended, Checked, LookedUp, NotDone, Outcome, Tuned
 from bench.records import Record
@@ -144,7 +144,7 @@ def _of_cell(
         | {"level": "cell", "cell": str(row.key), "order": f"{position:04d}", NOTE_TAG: note}
         | (_environment(max(records, key=lambda record: record.started_utc)) if records else {}),
         params=_texts(row.key._asdict() | _cell_settings(experiment, records)),
-        points=of_numbers(row.metrics(), end_ms),
+        points=of_summary(row.metrics(), end_ms),
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 
-from bench.mlflow_points import of_numbers
+from bench.mlflow_points import of_summary
 from bench.mlflow_runs import Content
 from bench.mlflow_views import NOTE_TAG
 from bench.paper_rows import PaperTable, Row
@@ -44,7 +44,7 @@ def _of_row(found: PaperTable, row: Row, position: int, now_ms: int) -> Content:
             NOTE_TAG: f"One row of `{found.name}`; alone: `bench tables {found.name} --only {line.id}`.",
         },
         params={name: text for name, text in settings.items() if text},
-        points=of_numbers(_numbers(row), end_ms),
+        points=of_summary(_numbers(row), end_ms),
         dataset=_dataset(line.column),
     )
 

@@ -23,6 +23,7 @@ extensions = [
     "results",
 ]
 exclude_patterns = ["_build", "_generated"]
+templates_path = ["_templates"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 default_role = "code"

@@ -33,18 +33,27 @@ def test_the_documents_are_built_without_a_warning_and_without_a_dead_link(site)
     assert (site / "index.html").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["index", "tutorial", "explanation/gatv2", "explanation/gatv2.si", "reference/commands"]
-)
-def test_in_a_browser_a_page_fits_a_phone_and_asks_nobody_for_anything(site, browser, name):
-    page = browser.new_page(viewport={"width": 360, "height": 800})
+NAMES = sorted(str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "genindex", "search"])
+def test_in_a_browser_a_page_fits_its_window_asks_nobody_for_anything_and_axe_finds_nothing(site, browser, name):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
+    page = browser.new_page()
     heard = []
     page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: heard.append(request.url) if not request.url.startswith("file:") else None)
-    page.goto((site / f"{name}.html").as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("request", lambda request: heard.append(request.url))
+    for width, scheme in ((360, "light"), (1440, "dark")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        heard.clear()
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert [text for text in heard if not text.startswith(("data:", "file:"))] == []
+        found = axe.Axe().run(page)  # reads the style sheets again, of which Chromium complains where they are files
+        assert found.violations_count == 0, found.generate_report()
     page.close()
-    assert [text for text in heard if not text.startswith("data:")] == []
 
 
 def test_a_dead_link_is_found(site, tmp_path):

@@ -70,6 +70,13 @@ def test_every_exhibit_has_a_table_and_says_how_to_make_it_again(html):
         assert "Reproduce exactly this: <code>" in exhibit
 
 
+def test_every_mark_of_a_figure_has_its_title(html):
+    drawings = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    assert drawings
+    for drawing in drawings:
+        assert drawing.count('<g class="mark">\n<title>') == drawing.count('class="mark"') > 0
+
+
 def test_a_folder_without_results_is_a_mistake_in_one_line(tmp_path, capsys):
     assert cli.main(["report", "--results", str(tmp_path)]) == cli.USER_ERROR
     assert "nothing was run here" in capsys.readouterr().err
@@ -114,6 +121,29 @@ def test_the_page_fits_its_window_and_axe_finds_nothing(page, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_mark_says_what_it_is_under_the_pointer(page):
+    drawing = page.locator("#accuracy figure").first
+    mark = drawing.locator(".mark").first
+    said = r"\w+ · gat · cora_linqs · cpu, test accuracy: [\d.]+ % \[[\d.]+, [\d.]+\]"
+    assert re.fullmatch(said, mark.locator("title").text_content())
+    mark.hover()
+    assert drawing.locator(".said").inner_text() == mark.locator("title").text_content()
+
+
+def test_the_keyboard_enters_a_figure_once_and_walks_its_marks_by_the_arrows(page):
+    drawing = page.locator("#speed figure").first
+    marks = drawing.locator(".mark")
+    assert drawing.locator("[tabindex='0']").count() == 1
+    marks.first.focus()
+    for key, number in (("ArrowDown", 1), ("ArrowRight", 2), ("ArrowUp", 1)):
+        page.keyboard.press(key)
+        told = marks.nth(number).locator("title").text_content()
+        assert drawing.locator(".said").inner_text() == told
+        assert page.locator(":focus").get_attribute("aria-label") == told
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").evaluate("place => place.closest('figure')") is None
 
 
 def test_a_column_sorts_by_its_numbers_both_ways(page):

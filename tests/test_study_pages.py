@@ -1,11 +1,15 @@
 """`bench studies`: Optuna's dashboard over what was tuned."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import optuna
@@ -45,8 +49,9 @@ def test_what_is_deleted_in_the_dashboard_stays_in_the_folder(results):
     assert optuna.get_all_study_names(study_store.default_url(results / "first")) == ["gat cora"]
 
 
-def test_it_serves_on_loopback_until_ctrl_c(results):
-    pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed; `make studies` brings it")
+@contextmanager
+def served(results: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """`bench studies` as a person runs it, and the address that it says."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
@@ -57,14 +62,48 @@ def test_it_serves_on_loopback_until_ctrl_c(results):
         text=True,
     )
     assert process.stdout
-    assert process.stdout.readline() == f"Optuna's dashboard is at http://127.0.0.1:{port}/\n"
+    address = f"http://127.0.0.1:{port}/"
+    assert process.stdout.readline() == f"Optuna's dashboard is at {address}\n"
     assert process.stdout.readline() == "Ctrl-C stops it.\n"
-    served = _answer(f"http://127.0.0.1:{port}/api/studies")
-    assert {study["study_name"] for study in served["study_summaries"]} == {"first · gat cora", "second · gat cora"}
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        yield process, address
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.browser
+def test_it_serves_on_loopback_until_ctrl_c(results):
+    pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed; `make studies` brings it")
+    with served(results) as (process, address):
+        summaries = _answer(f"{address}api/studies")["study_summaries"]
+        assert {study["study_name"] for study in summaries} == {"first · gat cora", "second · gat cora"}
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_in_a_browser_the_dashboard_shows_a_study_with_its_best_value(results, browser):
+    pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed; `make studies` brings it")
+    with served(results) as (_, address):
+        _answer(f"{address}api/studies")
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        heard = []
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("request", lambda request: heard.append(request.url) if elsewhere(request.url, address) else None)
+        page.goto(address)
+        page.get_by_text("second · gat cora").first.wait_for(timeout=60_000)
+        page.get_by_text("first · gat cora").first.click(timeout=60_000)
+        page.get_by_text(re.compile("Best Trial")).first.wait_for(timeout=60_000)
+        page.get_by_text(re.compile(r"0\.8\b")).first.wait_for(timeout=60_000)
+        page.close()
+    assert heard == []
+
+
+def elsewhere(url: str, address: str) -> bool:
+    return not url.startswith((address, "data:", "blob:"))
 
 
 def _answer(address):
@@ -76,12 +115,14 @@ def _answer(address):
     raise AssertionError("no answer")
 
 
+@pytest.mark.browser
 def test_a_folder_without_studies_is_a_mistake_in_one_line(tmp_path):
     pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed; `make studies` brings it")
     with pytest.raises(UserError, match="no study here"):
         serve(tmp_path, 8080)
 
 
+@pytest.mark.browser
 def test_a_damaged_store_is_named_with_the_cure(results):
     pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed; `make studies` brings it")
     (results / "first" / study_store.NAME).write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)

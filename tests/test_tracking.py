@@ -66,6 +66,19 @@ def test_a_cell_shows_its_settings_numbers_and_the_digest_of_the_real_data(resul
     assert [entry.dataset.digest for entry in cell.inputs.dataset_inputs] == [CORA.digest[:36]]
 
 
+def test_numbers_that_people_compare_have_four_digits_and_no_noise(results):
+    numbers = {"accuracy_test_pct_mean": 81.42999999999999, "accuracy_test_pct_std": 1.50632001911943}
+    speeds = {"as_shipped/edges_per_s": 1234567.8, "as_shipped/peak_memory_mib": 0.0123456, "warnings": 0.0}
+    sync(results, some_records(), [Row(PYG, numbers | speeds), Row(DGL)])
+    assert by_name(runs(results))[str(PYG)].data.metrics == {
+        "accuracy_test_pct_mean": 81.43,
+        "accuracy_test_pct_std": 1.506,
+        "as_shipped/edges_per_s": 1234568.0,
+        "as_shipped/peak_memory_mib": 0.01235,
+        "warnings": 0.0,
+    }
+
+
 def test_a_tuned_setting_replaces_the_file_s_own(results):
     sync(results, [build.fit(PYG, 0, 0.8, tuned={"training.lr": 0.02})])
     assert by_name(runs(results))[str(PYG)].data.params["training.lr"] == "0.02"

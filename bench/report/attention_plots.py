@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 
 from bench.outcomes import HeatMap
 from bench.report.attention import LOOKUP, AttentionRow
-from bench.report.canvas import INK, STYLE, rendered
+from bench.report.canvas import INK, STYLE, marks, rendered
 
 _COLOURS = {"gat": "#D55E00", "gatv2": "#0072B2"}
 _OTHER_COLOUR = "#009E73"
@@ -147,11 +147,15 @@ def _statistics(rows: Sequence[AttentionRow]) -> Figure:
     labels = _labels(rows)
     figure = Figure(figsize=(9.6, 1.3 + 0.42 * len(labels)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for position, (_, row, layer) in enumerate(labels):
+    for position, (label, row, layer) in enumerate(labels):
         colour = _colour(row)
         heads = [head for attention in row.attentions for head in attention.heads if head.layer == layer]
-        for axes, values in ((left, [head.tau for head in heads]), (right, [head.entropy for head in heads])):
-            axes.plot(values, [position] * len(values), **_dot(colour))
+        for axes, what, values in (
+            (left, "Kendall’s τ", [head.tau for head in heads]),
+            (right, "entropy, share of uniform,", [head.entropy for head in heads]),
+        ):
+            said = [f"{label}, head {head.head}: {what} {value:.3f}" for head, value in zip(heads, values, strict=True)]
+            marks(axes, zip(values, [position] * len(values), said, strict=True), **_dot(colour))
             axes.annotate(
                 _span(values), (min(values), position), xytext=(-9, 0), textcoords="offset points",
                 ha="right", va="center", fontsize=9,
@@ -195,7 +199,7 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _dot(colour: str) -> dict[str, Any]:
-    return {"color": colour, "marker": "o", "markersize": 7, "linestyle": "none", "alpha": 0.75, "clip_on": False}
+    return {"color": colour, "marker": "o", "markersize": 7, "alpha": 0.75, "clip_on": False}
 
 
 def _colour(row: AttentionRow) -> str:

@@ -5,8 +5,9 @@ marker of its own as well, for print. Drawn on without matplotlib's global state
 """
 
 import io
-from collections.abc import Sequence
-from typing import Literal
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -54,6 +55,8 @@ STYLE = {
     "axes.facecolor": "none",
     "legend.frameon": False,
 }
+_SAID = "mark: "
+_SAYING = re.compile(rb'<g id="mark: ([^"]*)">')
 WIDTH_IN = 4.6  # narrow, so that its text is still read on a phone
 _PNG_DPI = 150
 
@@ -96,6 +99,13 @@ def log_scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x
     axis.set_minor_locator(NullLocator())
 
 
+def marks(axes: Axes, points: Iterable[tuple[float, float, str]], **how: Any) -> None:
+    """A mark at each (x, y), which says its text: the title of its group in the SVG, shown by browsers on hover."""
+    for x, y, text in points:
+        (mark,) = axes.plot([x], [y], linestyle="none", **how)
+        mark.set_gid(_SAID + " ".join(text.split()))
+
+
 def legend(figure: Figure, results: Results, backends: Sequence[str], more: Sequence[Line2D] = ()) -> None:
     """Above the panels: the back ends that are shown, in the file's order, and what else needs a name."""
     marks = []
@@ -115,4 +125,5 @@ def rendered(figure: Figure, kind: str) -> bytes:
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     figure.savefig(target, format=kind, dpi=_PNG_DPI, metadata=metadata)
     figure.set_layout_engine("none")  # laid out once, for both formats
-    return target.getvalue()
+    image = target.getvalue()
+    return _SAYING.sub(rb'<g class="mark">\n<title>\1</title>', image) if kind == "svg" else image

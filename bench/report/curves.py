@@ -5,8 +5,8 @@ from matplotlib.lines import Line2D
 
 from bench.config import thread_name
 from bench.report import scaling as sweep
-from bench.report import throughput
-from bench.report.canvas import FILLS, INK, legend, log_scale, look, stacked
+from bench.report import throughput, wording
+from bench.report.canvas import FILLS, INK, legend, log_scale, look, marks, stacked
 from bench.report.results import Results
 from bench.report.wording import TRACKS
 
@@ -40,7 +40,8 @@ def roofline(results: Results) -> Figure | None:
         for (key, _), intensity, reached in zip(floors, x, y, strict=True):
             colour, marker = look(key.backend, results)
             fill = FILLS[experiment.operators.index(key.operator) % len(FILLS)]
-            axes.plot([intensity], [reached], color=colour, marker=marker, fillstyle=fill, linestyle="none")
+            said = f"{key}: {wording.significant(reached)} billion operations per second"
+            marks(axes, [(intensity, reached, said)], color=colour, marker=marker, fillstyle=fill)
         ridge = top.gemm_flops_per_s / top.copy_bytes_per_s
         roof = sorted([min(x) / 2, ridge, max(*x, ridge) * 2])
         axes.plot(
@@ -69,7 +70,13 @@ def scaling(results: Results) -> Figure | None:
             colour, marker = look(series.backend, results)
             fill = FILLS[results.experiment.operators.index(series.operator) % len(FILLS)]
             milliseconds = [1000 * seconds for seconds in series.seconds.values()]
-            axes.plot(list(series.seconds), milliseconds, color=colour, marker=marker, fillstyle=fill, linewidth=1)
+            axes.plot(list(series.seconds), milliseconds, color=colour, linewidth=1)
+            name = f"{series.backend} · {series.operator}, {variable}"
+            said = [
+                (x, ms, f"{name} {x:,.6g}: {wording.significant(ms)} ms a training step")
+                for x, ms in zip(series.seconds, milliseconds, strict=True)
+            ]
+            marks(axes, said, color=colour, marker=marker, fillstyle=fill)
         log_scale(axes, [x for series in shown for x in series.seconds])
         log_scale(axes, [1000 * seconds for series in shown for seconds in series.seconds.values()], "y")
         axes.grid(visible=True, axis="y")

@@ -1,5 +1,5 @@
 "use strict";
-// Without scripts the page is whole: sorting and filtering are all that is added.
+// Without scripts the page is whole: sorting, filtering and asking the marks of figures by touch or key are all that is added.
 
 function keyOf(row, column) {
   const text = row.cells[column].textContent.trim();
@@ -46,6 +46,37 @@ document.querySelectorAll("main table").forEach((table) => {
     button.addEventListener("click", () => sort(table, header));
   });
 });
+
+// A figure's marks say what they are: under the pointer, at a touch, and to the keyboard, which enters each figure once
+// and goes from mark to mark by the arrows. Moves, not entries: a page that scrolls below a resting pointer asks nothing.
+function askable(drawing) {
+  const marks = [...drawing.querySelectorAll(".mark")];
+  if (!marks.length) return;
+  const said = drawing.closest("figure").querySelector(".said");
+  said.textContent = "Point at a mark to read it, or go to it with Tab and the arrows.";
+  said.hidden = false;
+  drawing.setAttribute("role", "group");  // an image could hold nothing that is reached by keys
+  drawing.querySelectorAll("text").forEach((text) => text.setAttribute("aria-hidden", "true"));
+  marks.forEach((mark, index) => {
+    const text = mark.querySelector("title").textContent;
+    const say = () => { said.textContent = text; };
+    mark.setAttribute("role", "img");
+    mark.setAttribute("aria-label", text);
+    mark.setAttribute("tabindex", index ? "-1" : "0");
+    ["pointermove", "click", "focus"].forEach((event) => mark.addEventListener(event, say));
+    mark.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      const next = step && marks[index + step];
+      if (!next) return;
+      event.preventDefault();
+      mark.setAttribute("tabindex", "-1");
+      next.setAttribute("tabindex", "0");
+      next.focus();
+    });
+  });
+}
+
+document.querySelectorAll("main figure svg").forEach(askable);
 
 const form = document.querySelector(".filter");
 form.hidden = false;

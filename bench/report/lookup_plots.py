@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.report.canvas import INK, STYLE, rendered
+from bench.report.canvas import INK, STYLE, marks, rendered
 from bench.report.lookup import SUBSETS, LookupRow, Subset
 from bench.study_config import LookupStudy
 
@@ -45,19 +45,18 @@ def _curve(axes: Axes, rows: Sequence[LookupRow], subset: Subset, colour: str, m
     published = [(row.size, 100 * row.published[subset]) for row in rows if subset in row.published]
     ours = [(row.size, 100 * value) for row in rows if (value := row.mean(subset)) is not None]
     if published:
-        axes.plot(
-            *zip(*published, strict=True),
-            color=colour,
-            linestyle=(0, (1, 2)),
-            linewidth=1.1,
-            marker=marker,
-            markersize=5,
-            markerfacecolor="white",
-            markeredgewidth=1,
-            zorder=2,
-        )
+        axes.plot(*zip(*published, strict=True), color=colour, linestyle=(0, (1, 2)), linewidth=1.1, zorder=2)
+        hollow = {"markersize": 5, "markerfacecolor": "white", "markeredgewidth": 1}
+        marks(axes, _said(rows, published, f"{subset} accuracy, published"), color=colour, marker=marker, **hollow)
     if ours:
-        axes.plot(*zip(*ours, strict=True), color=colour, linewidth=2, marker=marker, markersize=5.5, zorder=3)
+        axes.plot(*zip(*ours, strict=True), color=colour, linewidth=2, zorder=3)
+        filled = {"markersize": 5.5, "zorder": 3}
+        marks(axes, _said(rows, ours, f"{subset} accuracy"), color=colour, marker=marker, **filled)
+
+
+def _said(rows: Sequence[LookupRow], points: Sequence[tuple[int, float]], what: str) -> list[tuple[float, float, str]]:
+    name = rows[0].model
+    return [(size, value, f"{name}, k = {size}: {value:.1f} % {what}") for size, value in points]
 
 
 def _dress(axes: Axes, study: LookupStudy, title: str) -> None:

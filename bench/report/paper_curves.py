@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.folder import ResultsFolder, write_atomically
 from bench.paper_rows import PaperTable, Row
-from bench.report.canvas import STYLE, rendered
+from bench.report.canvas import STYLE, marks, rendered
 from bench.reproduction import half_width
 from bench.summary import mean
 
@@ -49,11 +49,10 @@ def _figures(found: PaperTable) -> dict[str, list[Row]]:
 def _drawn(rows: Sequence[Row], axis: str, metric: str) -> Figure:
     figure = Figure(figsize=_PANEL_IN, layout="constrained")
     axes = figure.subplots()
+    axes.set(xlabel=axis, ylabel=metric)
     for index, label in enumerate(dict.fromkeys(row.label for row in rows)):
         chosen = sorted((row for row in rows if row.label == label), key=lambda row: float(row.column))
         _curve(axes, chosen, label, _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)])
-    axes.set_xlabel(axis)
-    axes.set_ylabel(metric)
     axes.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=3)
     return figure
@@ -64,9 +63,17 @@ def _curve(axes: Axes, rows: Sequence[Row], label: str, colour: str, marker: str
     values = [list(row.sample.values.values()) for row in rows]
     halves = [half_width(found, row.rule.confidence) for found, row in zip(values, rows, strict=True)]
     errors = [half if math.isfinite(half) else 0.0 for half in halves]
-    axes.errorbar(at, [mean(found) for found in values], errors, label=label, color=colour, marker=marker, capsize=2)
-    if printed := [(x, row.published.quantity.value) for x, row in zip(at, rows, strict=True) if row.published]:
-        places, heights = zip(*printed, strict=True)
-        axes.plot(
-            places, heights, color=colour, marker=marker, fillstyle="none", linestyle=":", label=f"{label}, paper"
-        )
+    means = [mean(found) for found in values]
+    axes.errorbar(at, means, errors, label=label, color=colour, marker=marker, capsize=2)
+    where = [f"{label}, {axes.get_xlabel()} {row.column}:" for row in rows]
+    ours = [f"{place} {value:.4g} ± {error:.2g}" for place, value, error in zip(where, means, errors, strict=True)]
+    marks(axes, zip(at, means, ours, strict=True), color=colour, marker=marker)
+    if printed := [
+        (x, row.published.quantity.value, f"{place} {row.published.quantity} in the paper")
+        for x, place, row in zip(at, where, rows, strict=True)
+        if row.published
+    ]:
+        places, heights, _ = zip(*printed, strict=True)
+        open_marks = {"color": colour, "marker": marker, "fillstyle": "none"}
+        axes.plot(places, heights, linestyle=":", label=f"{label}, paper", **open_marks)
+        marks(axes, printed, **open_marks)

@@ -1,0 +1,58 @@
+"""What the terminal shows while jobs run, on a terminal and without one."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+# Foreground and background, of 8, 16, 256 or all colours; bold and dim are no colours.
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+PROGRESS = """
+from bench.progress import display
+with display() as shown:
+    shown.update(1, 3, 60.0, {"cpu:0": "fit pyg"})
+    shown.say("1/3 done")
+"""
+
+
+def on_a_terminal(script: str, **environment: str) -> str:
+    """What a child whose standard error is a pseudo-terminal writes there."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
+    near, far = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**inherited, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
+        stderr=far,
+    )
+    os.close(far)
+    said = b""
+    while part := _read(near):
+        said += part
+    os.close(near)
+    assert child.wait() == 0, said.decode()
+    return said.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux tells that nobody holds the other end any more
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["as is", "NO_COLOR"]
+)
+def test_progress_on_a_terminal_has_colours_unless_they_are_declined(environment, coloured):
+    said = on_a_terminal(PROGRESS, **environment)
+    assert "fit pyg" in said
+    assert "1/3 done" in said
+    assert bool(COLOUR.search(said)) == coloured
+
+
+def test_without_a_terminal_progress_is_plain_lines():
+    done = subprocess.run([sys.executable, "-c", PROGRESS], capture_output=True, text=True, check=True)
+    assert done.stderr == "1/3 done\n"
