@@ -50,6 +50,7 @@ def enter(job: Job, place: Place) -> torch.device:
     if reason := device.unavailable():
         raise Unsupported(reason)
     entered = device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+    device.reset_peak_memory()
     if place.memory_bytes is not None:
         device.limit_memory(place.memory_bytes)
     return entered
@@ -127,7 +128,7 @@ class Rig:
 
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
         """What training sees of a task: one graph once, or batches beside the graphs that validate."""
-        seen = parts.around(task, task.split.validation)
+        seen = parts.evaluated(task, task.split.validation, training, seeds.generator(seed, "validated nodes"))
         validation = self.inputs(seen, features)
         if task.graph_of is None and not training.batches:
             return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
