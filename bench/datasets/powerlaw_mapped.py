@@ -1,7 +1,7 @@
 """The graph of `powerlaw` at the size of ogbn-products, in files: 2,449,029 nodes, 61,859,140 edges in both directions.
 
 Like `powerlaw` of the same sizes, bit by bit, but made in pieces (`_powerlaw_files`), once, into the cache, and read by
-mapping its files into memory: a batch touches the rows of its own nodes. Whoever asks for all edges gets them in memory.
+mapping its files into memory: a batch touches the rows of its own nodes. Who asks for all edges gets them in memory.
 `powerlaw_mapped-n3000-d10-f16-c5` is one of other sizes.
 """
 
