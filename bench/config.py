@@ -112,6 +112,9 @@ class NeighbourBatches(Asked):
     fanout: Annotated[tuple[Count, ...], Field(min_length=1)]  # from the targets outwards
     steps: Count | None = None  # of an epoch, at most
     evaluated: Count | None = None  # nodes at most; all of them, on all edges, if absent
+    # shared: every back end gets the very same parts; own: what its library's own sampler draws. What is
+    # evaluated is shared always.
+    sampler: Literal["shared", "own"] = "shared"
 
 
 class LinkBatches(Asked):

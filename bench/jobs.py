@@ -233,6 +233,7 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
         parameters=network.count_parameters(model),
         curves=curves,
         differs=rig.data.differs,
+        sampler=rig.backend.name if parts.has_own_sampler(job.training) else "",
         peak_bytes=rig.device.peak_memory_bytes(),
     )
 

@@ -16,7 +16,7 @@ from bench.config import GraphBatches, LinkBatches, NeighbourBatches, Training, 
 from bench.sampling import Adjacency
 from bench.stored import StoredGraph, in_degrees
 from bench.task import NodeTask
-from implementations.contract import Graph
+from implementations.contract import Drawn, DrawsBlocks, Graph, Sampling
 from implementations.features import is_sparse
 
 T = TypeVar("T", covariant=True)
@@ -33,6 +33,7 @@ class Part:
     x: Tensor
     y: Tensor
     nodes: Tensor  # in the part's own numbers; or links between such
+    of_layers: tuple[Graph, ...] = ()  # on the same nodes, where each layer has one of its own; `graph` is all of it
 
 
 class Batches(Protocol[T]):
@@ -69,8 +70,15 @@ def of_test(task: NodeTask, training: Training, generator: torch.Generator) -> P
     return part if task.test_graph is None else replace(part, graph=task.test_graph)
 
 
-def batches(task: NodeTask, training: Training, generator: torch.Generator) -> Batches[Part]:
-    """What training sees of a task, epoch after epoch."""
+def has_own_sampler(training: Training) -> bool:
+    """Whether each back end is trained on what its own library draws."""
+    return isinstance(training.batches, NeighbourBatches) and training.batches.sampler == "own"
+
+
+def batches(
+    task: NodeTask, training: Training, generator: torch.Generator, sampling: Sampling | None = None
+) -> Batches[Part]:
+    """What training sees of a task, epoch after epoch; `sampling` draws it, if each back end has its own sampler."""
     match training.batches:
         case None:
             return [around(task, task.split.train)]
@@ -80,7 +88,8 @@ def batches(task: NodeTask, training: Training, generator: torch.Generator) -> B
         case WalkBatches():
             return _Walks(task, Adjacency.of(task.graph), training.batches, generator)
         case NeighbourBatches():
-            return _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
+            every = _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
+            return _OwnNeighbours.of(every, sampling) if has_own_sampler(training) and sampling else every
         case LinkBatches(fanout=fanout):
             return _Links(task, Adjacency.of(task.graph) if fanout else None, training.batches, generator)
 
@@ -172,17 +181,51 @@ class _Neighbours:
         return min(everything, self.asked.steps or everything)
 
     def __iter__(self) -> Iterator[Part]:
+        return (self.part(targets) for targets in torch.split(self.targets(), self.asked.targets))
+
+    def targets(self) -> Tensor:
+        """Those of an epoch, in their order."""
         train = self.task.split.train
         if self.asked.shuffle:
             train = train[torch.randperm(len(train), generator=self.generator)]
-        for targets in torch.split(train, self.asked.targets)[: len(self)]:
-            yield self.part(targets)
+        return train[: len(self) * self.asked.targets]
 
     def part(self, targets: Tensor) -> Part:
         """These nodes and what is drawn around them."""
         nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
         graph = _looped(self.task, Graph(len(nodes), edges))
         return Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
+
+
+@dataclass(frozen=True, eq=False)
+class _OwnNeighbours:
+    """As `_Neighbours`, with the neighbours that a library's own sampler draws."""
+
+    every: _Neighbours
+    draw: DrawsBlocks
+
+    @classmethod
+    def of(cls, every: _Neighbours, sampling: Sampling) -> "_OwnNeighbours":
+        """By the same seed as the shared sampler, which makes other draws of it."""
+        near, seed = every.adjacency, every.generator.initial_seed() % 2**31
+        return cls(every, sampling.sampler(near.starts, near.neighbours, every.asked.fanout, seed))
+
+    def __len__(self) -> int:
+        return len(self.every)
+
+    def __iter__(self) -> Iterator[Part]:
+        return map(self._part, self.draw(self.every.targets(), self.every.asked.targets), self._counts())
+
+    def _counts(self) -> Iterator[int]:
+        asked, total = self.every.asked.targets, len(self.every.task.split.train)
+        return (min(asked, total - step * asked) for step in range(len(self)))
+
+    def _part(self, drawn: Drawn, targets: int) -> Part:
+        task, nodes = self.every.task, drawn.nodes
+        graphs = tuple(_looped(task, Graph(len(nodes), edges)) for edges in drawn.edges)
+        every = graphs[0] if len(graphs) == 1 else Graph(len(nodes), torch.cat([*drawn.edges], dim=1))
+        x, y, own = _rows(task.x, nodes), task.y[nodes], graphs if len(graphs) > 1 else ()
+        return Part(every, x, y, torch.arange(targets), own)
 
 
 @dataclass(frozen=True, eq=False)
