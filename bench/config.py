@@ -102,13 +102,19 @@ class WalkBatches(Asked):
 
 class NeighbourBatches(Asked):
     """A step sees so many training nodes, and for each layer so many of a node's neighbours, drawn once per step:
-    GraphSAGE's sampling.
+    GraphSAGE's sampling. Of a graph too large to be computed at once, `evaluated` nodes are drawn to validate, and as
+    many to test, with neighbours drawn alike; they are the same in every epoch.
     """
 
     by: Literal["neighbours"] = "neighbours"
     targets: Count
     shuffle: bool = False  # they come in another order in each epoch
     fanout: Annotated[tuple[Count, ...], Field(min_length=1)]  # from the targets outwards
+    steps: Count | None = None  # of an epoch, at most
+    evaluated: Count | None = None  # nodes at most; all of them, on all edges, if absent
+    # shared: every back end gets the very same parts; own: what its library's own sampler draws. What is
+    # evaluated is shared always.
+    sampler: Literal["shared", "own"] = "shared"
 
 
 class LinkBatches(Asked):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
@@ -115,15 +115,17 @@ def read_snapshot(path: Path, schema: Callable[[Any], type[Schema]], what: str) 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write under a temporary name, then rename: a reader sees the old content or the new, never half."""
     data = content.encode() if isinstance(content, str) else content
-    with naming(path):
-        _write_and_rename(path, data)
+    with naming(path), atomic_file(path) as file:
+        file.write(data)
 
 
-def _write_and_rename(path: Path, data: bytes) -> None:
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """As `write_atomically`, for what is written bit by bit."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)

@@ -233,12 +233,14 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
         parameters=network.count_parameters(model),
         curves=curves,
         differs=rig.data.differs,
+        sampler=rig.backend.name if parts.has_own_sampler(job.training) else "",
+        peak_bytes=rig.device.peak_memory_bytes(),
     )
 
 
 def _test(rig: Rig, job: FitJob | AttentionJob, task: NodeTask, model: network.Network, trainer: Trainer) -> float:
     """The score on the test nodes or links; on the graph that validates, its trainer has the logits of all nodes."""
-    part = parts.of_test(task)
+    part = parts.of_test(task, job.training, seeds.generator(job.seed, "tested nodes"))
     if part.graph is task.graph:
         output = trainer.logits()
     else:

@@ -37,6 +37,10 @@ BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "batch_norm", "e
 PAIRS_AT_ONCE = 2**16
 
 
+class PerLayer(tuple[Any, ...]):
+    """The graph of each layer, in the back end's own form, where they are not the same."""
+
+
 class Network(nn.Module):
     """The stack; `forward(x [N, F], prepared)` gives logits [N, classes]."""
 
@@ -68,7 +72,8 @@ class Network(nn.Module):
         x = self.ends.first(x) if self.ends else x
         for position, layer in enumerate(self.layers):
             x = self._dropped(x, position)
-            before = out = self.between.added(layer(x, prepared), x, position, before)
+            graph = prepared[position] if isinstance(prepared, PerLayer) else prepared
+            before = out = self.between.added(layer(x, graph), x, position, before)
             x = out if position == last and self.ends is None else self.between(out, x, position)
         return self.ends.last(self._dropped(x, last + 1)) if self.ends else x
 

@@ -124,6 +124,8 @@ class Fitted(Frozen):
     parameters: int
     curves: dict[str, tuple[float, ...]]
     differs: str = ""  # in what the data were not those that the data set's name stands for
+    sampler: str = ""  # the library whose own sampler drew what training saw; empty: the one that all share
+    peak_bytes: int | None = None  # beyond what was there when the job began, which an earlier one's data may have been
 
 
 class HeadAttention(Frozen):

@@ -21,9 +21,6 @@ from implementations.dropout_check import compare_dropout
 from implementations.parity import Comparison, compare
 from implementations.step_check import compare_whole_step
 
-# The reference walks over blocks of targets in float64; beyond this many nodes a part of the graph stands for it.
-MOST_NODES = 4000
-
 
 def check(
     backend: Backend,
@@ -131,13 +128,8 @@ def _layer_inputs(graph: Graph, first_x: Tensor, config: LayerConfig, position: 
 
 @lru_cache(maxsize=4)
 def _part(task: NodeTask, dataset: str) -> tuple[Graph, Tensor, str]:
-    """The whole graph, or the part that the `MOST_NODES` nodes with the most incoming edges induce.
-
-    Hubs are where sums are long, and among the first nodes of a large graph there are hardly any edges.
-    """
-    graph, x = task.graph, task.x
-    if graph.num_nodes <= MOST_NODES:
-        return graph, x, dataset
-    degree = torch.bincount(graph.targets, minlength=graph.num_nodes)
-    kept = degree.argsort(descending=True, stable=True)[:MOST_NODES].sort().values
-    return *parts.induced(graph, x, kept), f"{dataset}, the {MOST_NODES} nodes with the most incoming edges"
+    """The whole graph, or its hubs."""
+    if task.graph.num_nodes <= parts.MOST_NODES:
+        return task.graph, task.x, dataset
+    graph, x = parts.hubs(task.graph, task.x)
+    return graph, x, f"{dataset}, the {graph.num_nodes} nodes with the most incoming edges"

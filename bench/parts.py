@@ -4,6 +4,7 @@ Of a single graph that is the whole; of a data set of many graphs, those in whic
 part is a graph again, with nodes numbered from 0: graphs side by side, with no edge between them, are one graph.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -13,11 +14,15 @@ from torch import Tensor
 
 from bench.config import GraphBatches, LinkBatches, NeighbourBatches, Training, WalkBatches
 from bench.sampling import Adjacency
+from bench.stored import StoredGraph, in_degrees
 from bench.task import NodeTask
-from implementations.contract import Graph
+from implementations.contract import Drawn, DrawsBlocks, Graph, Sampling
 from implementations.features import is_sparse
 
 T = TypeVar("T", covariant=True)
+
+# Parity's reference walks over blocks of targets in float64; beyond these a part of the graph stands for it.
+MOST_NODES, MOST_EDGES = 4000, 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,7 @@ class Part:
     x: Tensor
     y: Tensor
     nodes: Tensor  # in the part's own numbers; or links between such
+    of_layers: tuple[Graph, ...] = ()  # on the same nodes, where each layer has one of its own; `graph` is all of it
 
 
 class Batches(Protocol[T]):
@@ -49,14 +55,30 @@ def around(task: NodeTask, nodes: Tensor) -> Part:
     return _of_graphs(task, torch.unique(task.graph_of[nodes]), nodes)
 
 
-def of_test(task: NodeTask) -> Part:
-    """As `around`, of the test nodes or links, with all edges that are known by then."""
-    part = around(task, task.held_out)
+def evaluated(task: NodeTask, nodes: Tensor, training: Training, generator: torch.Generator) -> Part:
+    """What is computed to score these nodes: all they depend on; or some of them with some of it, if asked so."""
+    asked = training.batches
+    if not isinstance(asked, NeighbourBatches) or asked.evaluated is None:
+        return around(task, nodes)
+    some = nodes[torch.randperm(len(nodes), generator=generator)[: asked.evaluated]]
+    return _Neighbours(task, Adjacency.of(task.graph), asked, generator).part(some.sort().values)
+
+
+def of_test(task: NodeTask, training: Training, generator: torch.Generator) -> Part:
+    """As `evaluated`, of the test nodes or links, with all edges that are known by then."""
+    part = evaluated(task, task.held_out, training, generator)
     return part if task.test_graph is None else replace(part, graph=task.test_graph)
 
 
-def batches(task: NodeTask, training: Training, generator: torch.Generator) -> Batches[Part]:
-    """What training sees of a task, epoch after epoch."""
+def has_own_sampler(training: Training) -> bool:
+    """Whether each back end is trained on what its own library draws."""
+    return isinstance(training.batches, NeighbourBatches) and training.batches.sampler == "own"
+
+
+def batches(
+    task: NodeTask, training: Training, generator: torch.Generator, sampling: Sampling | None = None
+) -> Batches[Part]:
+    """What training sees of a task, epoch after epoch; `sampling` draws it, if each back end has its own sampler."""
     match training.batches:
         case None:
             return [around(task, task.split.train)]
@@ -66,7 +88,8 @@ def batches(task: NodeTask, training: Training, generator: torch.Generator) -> B
         case WalkBatches():
             return _Walks(task, Adjacency.of(task.graph), training.batches, generator)
         case NeighbourBatches():
-            return _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
+            every = _Neighbours(task, Adjacency.of(task.graph), training.batches, generator)
+            return _OwnNeighbours.of(every, sampling) if has_own_sampler(training) and sampling else every
         case LinkBatches(fanout=fanout):
             return _Links(task, Adjacency.of(task.graph) if fanout else None, training.batches, generator)
 
@@ -74,13 +97,30 @@ def batches(task: NodeTask, training: Training, generator: torch.Generator) -> B
 def induced(graph: Graph, x: Tensor, kept: Tensor) -> tuple[Graph, Tensor]:
     """The graph and the features of the nodes `kept`, in that order, with the edges between them."""
     number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(len(kept)))
-    edges = number[graph.edge_index]
+    edges = number[graph.into(kept) if isinstance(graph, StoredGraph) else graph.edge_index]
     return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)]), _rows(x, kept)
 
 
+def hubs(graph: Graph, x: Tensor) -> tuple[Graph, Tensor]:
+    """The part that the `MOST_NODES` nodes with the most incoming edges induce, or fewer if that has many edges.
+
+    Hubs are where sums are long, and among the first nodes of a large graph there are hardly any edges.
+    """
+    ranked = in_degrees(graph).argsort(descending=True, stable=True)[:MOST_NODES]
+    part = induced(graph, x, ranked.sort().values)
+    while part[0].num_edges > MOST_EDGES:
+        ranked = ranked[: len(ranked) // 2]
+        part = induced(graph, x, ranked.sort().values)
+    return part
+
+
 def largest(graph: Graph, graph_of: Tensor | None, training: Training | None) -> tuple[int, int]:
-    """Nodes and edges of a step's part, at most; without training, those of the largest of many graphs."""
+    """Nodes and edges of what is computed at once, at most; without training, of what parity is checked on."""
     asked = training.batches if training else GraphBatches(graphs=1)
+    if isinstance(asked, NeighbourBatches) and asked.evaluated:
+        return _most_sampled(graph, asked, max(asked.targets, asked.evaluated))
+    if graph_of is None and training is None and graph.num_nodes > MOST_NODES:
+        return MOST_NODES, min(graph.num_edges, MOST_EDGES)
     if graph_of is None or not isinstance(asked, GraphBatches):
         return graph.num_nodes, graph.num_edges
     at_once = asked.graphs
@@ -137,16 +177,55 @@ class _Neighbours:
     generator: torch.Generator
 
     def __len__(self) -> int:
-        return -(-len(self.task.split.train) // self.asked.targets)
+        everything = -(-len(self.task.split.train) // self.asked.targets)
+        return min(everything, self.asked.steps or everything)
 
     def __iter__(self) -> Iterator[Part]:
+        return (self.part(targets) for targets in torch.split(self.targets(), self.asked.targets))
+
+    def targets(self) -> Tensor:
+        """Those of an epoch, in their order."""
         train = self.task.split.train
         if self.asked.shuffle:
             train = train[torch.randperm(len(train), generator=self.generator)]
-        for targets in torch.split(train, self.asked.targets):
-            nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
-            graph = _looped(self.task, Graph(len(nodes), edges))
-            yield Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
+        return train[: len(self) * self.asked.targets]
+
+    def part(self, targets: Tensor) -> Part:
+        """These nodes and what is drawn around them."""
+        nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
+        graph = _looped(self.task, Graph(len(nodes), edges))
+        return Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.arange(len(targets)))
+
+
+@dataclass(frozen=True, eq=False)
+class _OwnNeighbours:
+    """As `_Neighbours`, with the neighbours that a library's own sampler draws."""
+
+    every: _Neighbours
+    draw: DrawsBlocks
+
+    @classmethod
+    def of(cls, every: _Neighbours, sampling: Sampling) -> "_OwnNeighbours":
+        """By the same seed as the shared sampler, which makes other draws of it."""
+        near, seed = every.adjacency, every.generator.initial_seed() % 2**31
+        return cls(every, sampling.sampler(near.starts, near.neighbours, every.asked.fanout, seed))
+
+    def __len__(self) -> int:
+        return len(self.every)
+
+    def __iter__(self) -> Iterator[Part]:
+        return map(self._part, self.draw(self.every.targets(), self.every.asked.targets), self._counts())
+
+    def _counts(self) -> Iterator[int]:
+        asked, total = self.every.asked.targets, len(self.every.task.split.train)
+        return (min(asked, total - step * asked) for step in range(len(self)))
+
+    def _part(self, drawn: Drawn, targets: int) -> Part:
+        task, nodes = self.every.task, drawn.nodes
+        graphs = tuple(_looped(task, Graph(len(nodes), edges)) for edges in drawn.edges)
+        every = graphs[0] if len(graphs) == 1 else Graph(len(nodes), torch.cat([*drawn.edges], dim=1))
+        x, y, own = _rows(task.x, nodes), task.y[nodes], graphs if len(graphs) > 1 else ()
+        return Part(every, x, y, torch.arange(targets), own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +255,12 @@ class _Links:
         nodes, edges = self.adjacency.neighbourhood(targets, self.asked.fanout, self.generator)
         graph = _looped(self.task, Graph(len(nodes), edges))
         return Part(graph, _rows(self.task.x, nodes), self.task.y[nodes], torch.cat([place, links[2:]]))
+
+
+def _most_sampled(graph: Graph, asked: NeighbourBatches, targets: int) -> tuple[int, int]:
+    drawn = targets * sum(math.prod(asked.fanout[: hop + 1]) for hop in range(len(asked.fanout)))
+    nodes = min(graph.num_nodes, targets + drawn)
+    return nodes, min(graph.num_edges, drawn + nodes)
 
 
 def _looped(task: NodeTask, graph: Graph) -> Graph:

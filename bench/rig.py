@@ -16,7 +16,7 @@ from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
 from bench.task import NodeData, NodeTask, Split, row_normalised
 from bench.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
-from implementations.contract import Backend, Graph, LayerConfig, Operator
+from implementations.contract import Backend, Graph, LayerConfig, Operator, Sampling
 from implementations.features import is_sparse
 
 GIB = 2**30
@@ -50,6 +50,7 @@ def enter(job: Job, place: Place) -> torch.device:
     if reason := device.unavailable():
         raise Unsupported(reason)
     entered = device.enter(place.slot, job.threads if isinstance(job, SpeedJob) else 1)
+    device.reset_peak_memory()
     if place.memory_bytes is not None:
         device.limit_memory(place.memory_bytes)
     return entered
@@ -119,20 +120,31 @@ class Rig:
         dense = features == "dense" or not self.backend.sparse_features
         return Inputs(
             x=(part.x.to_dense() if dense else part.x).to(self.torch_device),
-            prepared=self.backend.prepare(part.graph.to(self.torch_device), self.torch_device),
+            prepared=network.PerLayer(map(self._prepared, part.of_layers)) or self._prepared(part.graph),
             y=part.y.to(self.torch_device),
             nodes=part.nodes.to(self.torch_device),
             metric=self.metric,
         )
 
+    def _prepared(self, graph: Graph) -> object:
+        return self.backend.prepare(graph.to(self.torch_device), self.torch_device)
+
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
         """What training sees of a task: one graph once, or batches beside the graphs that validate."""
-        seen = parts.around(task, task.split.validation)
+        seen = parts.evaluated(task, task.split.validation, training, seeds.generator(seed, "validated nodes"))
         validation = self.inputs(seen, features)
         if task.graph_of is None and not training.batches:
             return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
-        batches = parts.batches(task, training, seeds.generator(seed, "batches"))
+        sampling = self._sampling() if parts.has_own_sampler(training) else None
+        batches = parts.batches(task, training, seeds.generator(seed, "batches"), sampling)
         return Material(_OnDevice(self, batches, features, seen, validation), validation)
+
+    def _sampling(self) -> Sampling:
+        if not isinstance(self.backend, Sampling):
+            raise Unsupported(f"{self.backend.name} has no sampler of its own")
+        if reason := self.backend.unsampled():
+            raise Unsupported(reason)
+        return self.backend
 
     def model(self, architecture: Architecture, protocol: Protocol, seed: int) -> network.Network:
         """A network with the start weights of `seed`, on the device."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.stored import StoredGraph
 from implementations.contract import Graph
 
 
@@ -18,11 +19,13 @@ class Adjacency:
     """The sources of each node's incoming edges, one node after the other; in an undirected graph its neighbours."""
 
     starts: Tensor  # [N + 1]
-    neighbours: Tensor  # [E]
+    neighbours: Tensor  # [E] integers
 
     @classmethod
     def of(cls, graph: Graph) -> "Adjacency":
-        """Of all edges but self-loops."""
+        """Of all edges but self-loops; of a stored graph it is the very arrays."""
+        if isinstance(graph, StoredGraph):
+            return cls(graph.starts, graph.neighbours)
         between = graph.sources != graph.targets
         sources, targets = graph.sources[between], graph.targets[between]
         degree = torch.bincount(targets, minlength=graph.num_nodes)
@@ -40,7 +43,7 @@ class Adjacency:
             degree = self._degree(at)
             step = (torch.rand(roots, generator=generator, dtype=torch.float64) * degree).long()
             stuck = degree == 0
-            there = self.neighbours[(self.starts[at] + step).masked_fill(stuck, 0)] if len(self.neighbours) else at
+            there = self._at((self.starts[at] + step).masked_fill(stuck, 0)) if len(self.neighbours) else at
             at = torch.where(stuck, at, there)
             seen.append(at)
         nodes: Tensor = torch.unique(torch.cat(seen))
@@ -74,7 +77,10 @@ class Adjacency:
         key = torch.rand(len(into), generator=generator, dtype=torch.float64)
         order = torch.argsort(into + key)
         chosen = order[place < most]
-        return self.neighbours[(self.starts[targets][into] + place)[chosen]], targets[into[chosen]]
+        return self._at((self.starts[targets][into] + place)[chosen]), targets[into[chosen]]
+
+    def _at(self, places: Tensor) -> Tensor:
+        return self.neighbours[places].long()
 
     def _degree(self, nodes: Tensor) -> Tensor:
         return self.starts[nodes + 1] - self.starts[nodes]

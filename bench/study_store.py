@@ -4,6 +4,7 @@ What a finished study found is on record, so a store that was lost is made again
 finished begins anew and, its sampler being seeded, proposes what it proposed before.
 """
 
+import hashlib
 import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NAME = "optuna.db"
 HEARTBEAT_S = 30
+# Within a minute the server notices that a machine is gone which holds something.
+KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 BUSY_S = 60  # how long to wait for whoever is writing to the file
 DIRECTION: Literal["maximize"] = "maximize"
 
@@ -40,7 +43,7 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
     import optuna
 
     path = sqlite_file.path_of(url)
-    with _alone(path), warnings.catch_warnings():
+    with _alone(path), holding(url, "tables"), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.RDBStorage(
             url,
@@ -49,6 +52,27 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
             grace_period=4 * HEARTBEAT_S,
             heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),
         )
+
+
+@contextmanager
+def holding(url: str, what: str) -> Iterator[None]:
+    """Hold something in a PostgreSQL store against all others who use it; wait for whoever holds it.
+
+    The lock is one of a connection, so that whoever dies lets go. A store in a file belongs to its folder's run.
+    """
+    from sqlalchemy import create_engine, make_url, text
+    from sqlalchemy.pool import NullPool
+
+    if make_url(url).get_backend_name() != "postgresql":
+        yield
+        return
+    key = int.from_bytes(hashlib.sha256(f"gat-bench {what}".encode()).digest()[:8], signed=True)
+    # Without a pool the connection ends with the block, and without a transaction nothing on the server waits for it.
+    with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        for setting, value in KEEPALIVES.items():
+            connection.execute(text(f"SET {setting} = {value}"))
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        yield
 
 
 class StudyStoreUnavailable(Exception):

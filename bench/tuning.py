@@ -56,6 +56,18 @@ def _tune(
     on_trial: Callable[[int, float], None],
 ) -> Tuned:
     study = _study(job, storage_url)
+    with study_store.holding(storage_url, study.study_name):
+        _run(study, job, defaults, evaluate, on_trial)
+    return _tuned(study, job)
+
+
+def _run(
+    study: optuna.Study,
+    job: TuneJob,
+    defaults: Mapping[str, Setting],
+    evaluate: Evaluate,
+    on_trial: Callable[[int, float], None],
+) -> None:
     _fail_abandoned(study)
     while (done := len(_finished(study))) < job.trials:
         study.sampler = optuna.samplers.TPESampler(seed=seeds.derive("sampler", job.id, done) % 2**32)
@@ -64,7 +76,6 @@ def _tune(
         study.optimize(lambda trial: _objective(trial, job, evaluate), n_trials=1, catch=(), gc_after_trial=False)
         last = _finished(study)[-1]
         on_trial(len(_finished(study)) - 1, last.value if last.value is not None else float("nan"))
-    return _tuned(study, job)
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, FloatRange | Choice]) -> dict[str, Setting]:
@@ -99,7 +110,7 @@ def _name(job: TuneJob) -> str:
 
 
 def _fail_abandoned(study: optuna.Study) -> None:
-    """Whoever ran a trial that still says RUNNING is dead: one job runs a study, under the folder's lock."""
+    """Whoever ran a trial that still says RUNNING is dead: one job at a time runs a study (`study_store.holding`)."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
 

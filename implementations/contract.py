@@ -6,9 +6,9 @@ and proves that it does with `python -m implementations.conformance`.
 Symbols: N nodes, E edges, F input features, H heads, C channels per head; node j is a source, i a target.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -254,6 +254,41 @@ class Backend(Protocol):
         """The whole training step as this back end does it by itself, on the layers' own parameters.
 
         None for most: then the runner's loop goes through autograd and torch's Adam.
+        """
+        ...
+
+
+class Drawn(NamedTuple):
+    """A part of a graph around some targets, as a library's own sampler draws it."""
+
+    nodes: Tensor  # [n] numbers in the whole graph, each once; the targets first, in their order
+    edges: Sequence[Tensor]  # [2, m] sources and targets as places in `nodes`: of each layer, or one for all layers
+
+
+class DrawsBlocks(Protocol):
+    """A sampler on one graph."""
+
+    def __call__(self, targets: Tensor, at_once: int) -> Iterator[Drawn]:
+        """One pass over the targets in their order, so many at a time."""
+        ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """What a back end has besides, if its library samples neighbours itself (Hamilton et al. 2017)."""
+
+    def unsampled(self) -> str | None:
+        """Why it cannot sample here, as a sentence for the table, or None."""
+        ...
+
+    def sampler(self, starts: Tensor, neighbours: Tensor, fanout: Sequence[int], seed: int) -> DrawsBlocks:
+        """The library's own sampler of incoming edges, without replacement.
+
+        Args:
+            starts: [N + 1] int64, where the sources of each node's incoming edges begin in `neighbours`.
+            neighbours: [E] integers, without self-loops.
+            fanout: edges at most into each node, from the targets outwards: of the last layer first.
+            seed: of the library's random numbers.
         """
         ...
 

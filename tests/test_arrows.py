@@ -53,10 +53,12 @@ ALLOWED = {
     "bench.ceilings": {"bench.device", "bench.outcomes"},
     "bench.anatomy": {"implementations.contract"},
     "bench.objective": set(),
-    "bench.sampling": {"implementations.contract"},
+    "bench.stored": {"implementations.contract"},
+    "bench.sampling": {"bench.stored", "implementations.contract"},
     "bench.parts": {
         "bench.config",
         "bench.sampling",
+        "bench.stored",
         "bench.task",
         "implementations.contract",
         "implementations.features",
@@ -78,6 +80,7 @@ MEASURING = (
     "bench.parts",
     "bench.parity",
     "bench.sampling",
+    "bench.stored",
 )
 SHOWING = (
     "bench.tracking",

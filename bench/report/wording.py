@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bench import parts
 from bench.records import Record
 from bench.report.aspects import Accuracy, State
 from bench.report.results import Results, environment
@@ -41,6 +42,8 @@ def how_to_read(results: Results) -> str:
         "Accuracy is that of the test nodes in percent: mean ± standard deviation over n seeds, and in brackets the "
         f"{level} bootstrap interval of the mean. "
     )
+    if parts.has_own_sampler(results.experiment.training):
+        accuracy += "Each back end was trained on what its own library's sampler drew. "
     return (accuracy if results.experiment.seeds else "") + (
         f"A time is the median over rounds of a round's median step, with its "
         f"{level} interval over rounds{covered}. A verdict is against the baseline, the first listed back end that "

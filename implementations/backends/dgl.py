@@ -3,7 +3,7 @@
 import importlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, Literal
@@ -12,7 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from implementations import epilogue, features
-from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Semantics, TrainingProblem
+from implementations.contract import (
+    Backend,
+    Drawn,
+    DrawsBlocks,
+    Fact,
+    Graph,
+    LayerConfig,
+    Operator,
+    Semantics,
+    TrainingProblem,
+)
 
 NAMES = {
     "gat": {"weight": "conv.fc.weight", "a_source": "conv.attn_l", "a_target": "conv.attn_r"},
@@ -126,6 +136,27 @@ class _Dgl:
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         return None
 
+    def unsampled(self) -> str | None:
+        return None
+
+    def sampler(self, starts: Tensor, neighbours: Tensor, fanout: Sequence[int], seed: int) -> DrawsBlocks:
+        """dgl.dataloading's NeighborSampler: at each layer, edges into all nodes that the layer after it needs."""
+        dgl, loading = _dgl(), _loading()
+        columns = ("csc", (starts, neighbours.long(), torch.empty(0, dtype=torch.int64)))
+        graph = dgl.graph(columns, num_nodes=len(starts) - 1)
+        chosen = loading.NeighborSampler(list(reversed(fanout)))
+        dgl.seed(seed)
+
+        def draw(targets: Tensor, at_once: int) -> Iterator[Drawn]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of processes that would load beside this one
+                batches = iter(loading.DataLoader(graph, targets, chosen, batch_size=at_once, shuffle=False))
+            # A block numbers its targets first among its sources, so that the first block's numbers hold in all.
+            for nodes, _, blocks in batches:
+                yield Drawn(nodes, [torch.stack(block.edges()) for block in blocks])
+
+        return draw
+
 
 BACKEND: Backend = _Dgl()
 
@@ -136,6 +167,14 @@ def _dgl() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own imports of names that torch and setuptools have moved
         return importlib.import_module("dgl")
+
+
+@cache
+def _loading() -> ModuleType:
+    _dgl()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        return importlib.import_module("dgl.dataloading")
 
 
 @cache

@@ -1,8 +1,9 @@
 """PyTorch Geometric's GATConv, GATv2Conv and TransformerConv, self-loops and duplicates left as the graph has them."""
 
 import importlib
+import importlib.util
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from implementations import features
 from implementations.contract import (
     Backend,
+    Drawn,
+    DrawsBlocks,
     Fact,
     Graph,
     LayerConfig,
@@ -138,12 +141,42 @@ class _Pyg:
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> None:
         return None
 
+    def unsampled(self) -> str | None:
+        if any(importlib.util.find_spec(name) for name in ("pyg_lib", "torch_sparse")):
+            return None
+        return (
+            "PyG's NeighborLoader needs pyg-lib or torch-sparse; their own site has wheels for some versions of torch"
+        )
+
+    def sampler(self, starts: Tensor, neighbours: Tensor, fanout: Sequence[int], seed: int) -> DrawsBlocks:
+        """NeighborLoader, not disjoint: a node's edges are drawn once, and all layers see all edges."""
+        targets_of = torch.repeat_interleave(torch.arange(len(starts) - 1), starts.diff())
+        edges = torch.stack([neighbours.long(), targets_of])
+        data = _package("data").Data(edge_index=edges, num_nodes=len(starts) - 1)
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(targets: Tensor, at_once: int) -> Iterator[Drawn]:
+            # It draws from torch's global generator, which dropout does, too.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+                options = {"num_neighbors": list(fanout), "input_nodes": targets, "batch_size": at_once}
+                drawn = [(part.n_id, part.edge_index) for part in _package("loader").NeighborLoader(data, **options)]
+            for nodes, edges in drawn:
+                yield Drawn(nodes, [edges])
+
+        return draw
+
 
 BACKEND: Backend = _Pyg()
 
 
 @cache
 def _convolutions() -> ModuleType:
+    return _package("nn")
+
+
+@cache
+def _package(name: str) -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own uses of torch.jit, which torch has deprecated
-        return importlib.import_module("torch_geometric.nn")
+        return importlib.import_module(f"torch_geometric.{name}")
