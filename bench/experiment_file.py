@@ -170,7 +170,9 @@ def _batch_problems(experiment: Experiment) -> Iterator[str]:
             continue
         info = DATASETS.get(name).info
         yield from _link_problems(experiment, info)
-        many, whole = info.graphs > 1, isinstance(asked, GraphBatches)
+        if info.is_regression:
+            yield f"datasets: {name} is about numbers of whole graphs, which nothing trains yet"
+        many, whole = info.graphs != 1, isinstance(asked, GraphBatches)
         if asked and many != whole and not info.has_links:
             right = "whole graphs" if many else "random walks or neighbours"
             yield f"training.batches: {name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"

@@ -174,7 +174,10 @@ def _load(dataset: str, protocol: Protocol) -> NodeData:
     data = DATASETS.get(dataset).load()
     x = row_normalised(data.x) if protocol.row_normalise else data.x
     graph = with_noise(data.graph, protocol.edge_noise)
-    return replace(data, graph=graph.with_self_loops() if protocol.self_loops else graph, x=x)
+    if not protocol.self_loops:
+        return replace(data, graph=graph, x=x)
+    loops = (Graph(graph.num_nodes, torch.empty(2, 0, dtype=torch.int64)).with_self_loops(),) if data.relations else ()
+    return replace(data, graph=graph.with_self_loops(), x=x, relations=(*loops, *data.relations))
 
 
 @lru_cache(maxsize=32)
@@ -194,6 +197,7 @@ def task_of(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
         self_loops=protocol.self_loops,
         test_graph=_with_links(data.graph, nodes.validation) if protocol.validation_edges else None,
         metric=plugin.info.metric,
+        relations=data.relations,
     )
 
 

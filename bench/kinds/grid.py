@@ -143,7 +143,8 @@ def _asked(part: Part, found: _Slice, lines: set[Line], seeds: int) -> Iterator[
 def _lacking(dataset: str) -> str:
     """What to do for a data set that is not here yet, or nothing."""
     lacking = [file.name for file in DATASETS.get(dataset).files() if file.state in ("absent", "altered")]
-    return f"{lacking[0]}: not here; `bench data {dataset} --fetch` brings it" if lacking else ""
+    files_of = dataset.partition("-")[0]  # variants of a data set share its files
+    return f"{lacking[0]}: not here; `bench data {files_of} --fetch` brings it" if lacking else ""
 
 
 def _sample(cell: Cell, unit: float) -> Sample:
