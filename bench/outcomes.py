@@ -124,6 +124,7 @@ class Fitted(Frozen):
     parameters: int
     curves: dict[str, tuple[float, ...]]
     differs: str = ""  # in what the data were not those that the data set's name stands for
+    is_error: bool = False  # validation and test are errors, the lower the better, instead of fractions
 
 
 class HeadAttention(Frozen):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from bench.device import Device
 from bench.noise import with_noise
 from bench.parts import Batches, Part
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
-from bench.task import NodeData, NodeTask, Split, row_normalised
+from bench.readout import GatedEnds
+from bench.task import DatasetInfo, NodeData, NodeTask, Split, row_normalised
 from bench.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, Graph, LayerConfig, Operator
@@ -68,7 +70,7 @@ class Rig:
     torch_device: torch.device
     data: NodeData
     classes: int
-    metric: str
+    info: DatasetInfo
     memory_bytes: int | None  # at most, beside what is free
 
     @classmethod
@@ -84,10 +86,12 @@ class Rig:
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
         data = _load(job.dataset, job.protocol)
         info = DATASETS.get(job.dataset).info  # of whose classes not all need occur
-        classes = data.classes if objective.has_many_labels(data.y) else max(info.classes, int(data.y.max()) + 1)
-        rig = cls(backend, operator, device, torch_device, data, classes, info.metric, place.memory_bytes)
+        counted = objective.has_many_labels(data.y) or info.is_regression
+        classes = data.classes if counted else max(info.classes, int(data.y.max()) + 1)
+        rig = cls(backend, operator, device, torch_device, data, classes, info, place.memory_bytes)
         training = None if isinstance(job, ParityJob) else job.training
-        rig.require(rig.configs(job.architecture), *parts.largest(data.graph, data.graph_of, training))
+        configs = rig.configs(job.architecture) * max(1, len(data.relations))
+        rig.require(configs, *parts.largest(data.graph, data.graph_of, training))
         return rig
 
     def configs(self, architecture: Architecture) -> list[LayerConfig]:
@@ -119,11 +123,16 @@ class Rig:
         dense = features == "dense" or not self.backend.sparse_features
         return Inputs(
             x=(part.x.to_dense() if dense else part.x).to(self.torch_device),
-            prepared=self.backend.prepare(part.graph.to(self.torch_device), self.torch_device),
+            prepared=tuple(map(self._prepared, part.relations)) if part.relations else self._prepared(part.graph),
             y=part.y.to(self.torch_device),
             nodes=part.nodes.to(self.torch_device),
-            metric=self.metric,
+            metric=self.info.metric,
+            unit=self.info.unit,
+            graph_of=None if part.graph_of is None else part.graph_of.to(self.torch_device),
         )
+
+    def _prepared(self, graph: Graph) -> Any:
+        return self.backend.prepare(graph.to(self.torch_device), self.torch_device)
 
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
         """What training sees of a task: one graph once, or batches beside the graphs that validate."""
@@ -139,10 +148,14 @@ class Rig:
         configs = self.configs(architecture)
         torch.manual_seed(seeds.derive(seed, "native init"))
         start = seed if protocol.init == "canonical" else None
-        ends = None
+        features, width = self.data.x.shape[1], configs[0].in_channels
+        ends: network.Ends | GatedEnds | None = None
         if architecture.ends == "linear":
-            ends = network.Ends(self.data.x.shape[1], configs[0].in_channels, self.classes, start)
-        model = network.build(self.backend, self.operator, configs, architecture, start, ends)
+            ends = network.Ends(features, width, self.classes, start)
+        if architecture.ends == "gated":
+            ends = GatedEnds(features, width, start)
+        relations = len(self.data.relations)
+        model = network.build(self.backend, self.operator, configs, architecture, start, ends, relations)
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
 
 
