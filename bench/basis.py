@@ -18,7 +18,8 @@ from implementations.contract import CONTRACT_VERSION
 # Modules of `bench` whose change can move a number; the others only plan, show or store.
 MEASURING = (
     "network.py", "train.py", "objective.py", "parts.py", "sampling.py", "stored.py", "timing.py", "ceilings.py",
-    "anatomy.py", "tuning.py", "jobs.py", "rig.py", "seeds.py", "task.py", "parity.py", "noise.py",
+    "anatomy.py", "tuning.py", "jobs.py", "rig.py", "seeds.py", "task.py", "parity.py", "noise.py", "relational.py",
+    "readout.py", "optimizer.py",
     "datasets", "devices",
 )  # fmt: skip
 SOURCES = {".py", ".cpp", ".h"}

@@ -75,12 +75,14 @@ class Architecture(Asked):
     # output counts twice in training, as in the GATv2 authors' released code for sampled graphs; twice: always.
     # linear: a linear map of each layer's input, with bias, is added to its output before it is activated.
     # sum: what is activated after a layer is the sum of its output and all outputs before.
-    skip: Literal["none", "identity", "doubled", "twice", "linear", "sum"] = "none"
+    # averaged: a layer's input, after dropout, is averaged with what it was at the layer before; averaged_by_two: that
+    # of every second layer, with what it was two layers before.
+    skip: Literal["none", "identity", "doubled", "twice", "linear", "sum", "averaged", "averaged_by_two"] = "none"
     layer_norm: bool = False  # of each layer's activated output, before dropout
     batch_norm: bool = False  # of each layer's output, before it is activated
     # linear: a linear map with ReLU comes before the first layer, one to the classes after the last, which is then as
-    # the others are.
-    ends: Literal["attention", "linear"] = "attention"
+    # the others are. gated: of numbers of whole graphs, as in `bench.readout`; all layers are as the first.
+    ends: Literal["attention", "linear", "gated"] = "attention"
     decoder: LinkDecoder | None = None  # of data sets of links
 
 
@@ -138,8 +140,17 @@ class Discard(Asked):
     before_epoch: Annotated[int, Field(ge=0, le=10**9)] = 0  # patience ended earlier
 
 
+class RmsProp(Asked):
+    """RMSProp as TensorFlow has it: mean squares start at 1."""
+
+    decay: Probability = 0.9  # of the mean squares
+    momentum: Probability = 0.0
+
+
 class Training(Asked):
-    """Adam. `stop_on` names the validation quantity that patience watches; accuracy is whatever is scored."""
+    """Adam, unless `rmsprop` is there. `stop_on` names the validation quantity that patience watches; accuracy is
+    whatever is scored.
+    """
 
     lr: PositiveFloat = 5e-3
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -151,6 +162,8 @@ class Training(Asked):
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
     batches: Batches | None = None  # one step an epoch, on all that trains, if absent
     clip_norm: PositiveFloat | None = None  # of the gradients of all layers together, and of the decoder's
+    clip_each: PositiveFloat | None = None  # of each parameter's gradient on its own
+    rmsprop: RmsProp | None = None
     validate_every_epochs: Count = 1  # each multiple, and the last epoch; only those can be kept
     validate_from_epoch: Count = 1
     discard: Discard | None = None

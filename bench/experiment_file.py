@@ -1,6 +1,7 @@
 """Reading an experiment file, and saying precisely what is wrong with one."""
 
-from collections.abc import Collection, Iterator
+import itertools
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def checked(experiment: Experiment, where: str) -> Experiment:
     Raises:
         UserError: all that is wrong, one line each, beginning with `where`.
     """
-    _refuse(problems(experiment), where)
+    _refuse(itertools.chain(problems(experiment), _unshown(experiment)), where)
     return experiment
 
 
@@ -128,6 +129,7 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield from name_problems("lookup.protocol.layer", study.lookup.protocol.layer, OPERATORS)
         yield from name_problems("graph.backend", [study.graph.backend], BACKENDS)
         yield from name_problems("graph.dataset", [study.graph.dataset], DATASETS)
+        yield from _about_graphs("graph.dataset", [study.graph.dataset], "attention is examined on")
 
 
 def _lookup_problems(study: LookupStudy) -> Iterator[str]:
@@ -170,7 +172,8 @@ def _batch_problems(experiment: Experiment) -> Iterator[str]:
             continue
         info = DATASETS.get(name).info
         yield from _link_problems(experiment, info)
-        many, whole = info.graphs > 1, isinstance(asked, GraphBatches)
+        yield from _regression_problems(experiment, info)
+        many, whole = info.graphs != 1, isinstance(asked, GraphBatches)
         if asked and many != whole and not info.has_links:
             right = "whole graphs" if many else "random walks or neighbours"
             yield f"training.batches: {name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"
@@ -194,3 +197,31 @@ def _link_problems(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
             yield f"{key}: {info.name} is about nodes, so it cannot be {what}"
     if experiment.protocol.validation_edges and not info.has_links:
         yield f"protocol.validation_edges: {info.name} has no links that validate"
+
+
+def _regression_problems(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
+    """Numbers of whole graphs need a network that says some, and have no score that rises."""
+    gated = experiment.architecture.ends == "gated"
+    if gated != info.is_regression:
+        about = "numbers of whole graphs, so it must be" if info.is_regression else "nodes or links, so it cannot be"
+        yield f"architecture.ends: {info.name} is about {about} 'gated'"
+    if not info.is_regression:
+        return
+    if experiment.training.stop_on not in ("loss", "never"):
+        yield f"training.stop_on: {info.name} is scored by an error, so it must be 'loss' or 'never'"
+    unfit = {
+        "tuning.trials": experiment.tuning.trials,
+        "timing.rounds": experiment.timing.rounds,
+        "protocol.edge_noise": experiment.protocol.edge_noise,
+    }
+    yield from (f"{key}: {info.name} is about numbers of whole graphs, so it must be 0" for key in unfit if unfit[key])
+
+
+def _unshown(experiment: Experiment) -> Iterator[str]:
+    return _about_graphs("datasets", experiment.datasets, "a grid of accuracies shows")
+
+
+def _about_graphs(key: str, names: Iterable[str], what: str) -> Iterator[str]:
+    for name in names:
+        if not DATASETS.problem(name) and DATASETS.get(name).info.is_regression:
+            yield f"{key}: {name} is about numbers of whole graphs, not what {what}; a part of a table can name it"

@@ -197,7 +197,7 @@ def _tune(rig: Rig, job: TuneJob, place: Place, progress: Progress) -> Tuned:
 def fit(rig: Rig, job: FitJob, place: Place, progress: Progress) -> Fitted:
     """Train with one seed, then read the test nodes."""
     model, fitted = _trained(rig, job, progress)
-    if place.models:
+    if place.models and job.architecture.ends == "attention":  # what has other ends is not predicted with from a file
         with contextlib.suppress(OSError):  # a full disk, say: the result is worth more than the network
             saved_model.save(Path(place.models), job, rig.data.x.shape[1], rig.classes, model)
     return fitted
@@ -235,6 +235,7 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
         differs=rig.data.differs,
         sampler=rig.backend.name if parts.has_own_sampler(job.training) else "",
         peak_bytes=rig.device.peak_memory_bytes(),
+        is_error=rig.info.is_regression,
     )
 
 
@@ -245,9 +246,10 @@ def _test(rig: Rig, job: FitJob | AttentionJob, task: NodeTask, model: network.N
         output = trainer.logits()
     else:
         output = train.evaluate(model, rig.inputs(part, job.protocol.features))
+    counting = (part.y, part.nodes) if part.graph_of is None else (part.y, part.nodes, part.graph_of)
     with torch.no_grad():
-        logits, y = train.asked(model, output, part.y.to(rig.torch_device), part.nodes.to(rig.torch_device))
-    return objective.score(logits, y, task.metric)
+        logits, y = train.asked(model, output, *(tensor.to(rig.torch_device) for tensor in counting))
+    return objective.score(logits, y, rig.info.metric, rig.info.unit)
 
 
 def _train(
@@ -265,7 +267,8 @@ def _train(
 
     def on_epoch(epoch: int, validation: float) -> None:
         if epoch % PROGRESS_EPOCHS == 0:
-            progress(f"seed {seed}, epoch {epoch}: validation {100 * validation:.1f} %")
+            reached = f"error {validation:.2f}" if rig.info.is_regression else f"{100 * validation:.1f} %"
+            progress(f"seed {seed}, epoch {epoch}: validation {reached}")
 
     trainer = train.trainer(model, material, training)
     return model, trainer, train.fit(model, trainer, material, training, on_epoch)

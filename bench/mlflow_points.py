@@ -76,9 +76,11 @@ def _numbers(outcome: Outcome) -> dict[str, float]:
         case Timed():
             return {"prepare_ms": outcome.prepare_s * 1e3, **_track_numbers(outcome)}
         case Fitted():
+            reached = {"test": outcome.test, "validation": outcome.validation}
             return {
-                "accuracy_test_pct": outcome.test * 100,
-                "accuracy_validation_pct": outcome.validation * 100,
+                (f"error_{of}" if outcome.is_error else f"accuracy_{of}_pct"): value * (1 if outcome.is_error else 100)
+                for of, value in reached.items()
+            } | {
                 "best_epoch": outcome.best_epoch,
                 "epochs": outcome.epochs,
                 "parameters": outcome.parameters,

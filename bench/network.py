@@ -14,6 +14,9 @@ and on ogbn-products for every layer, the last included, V_k d + c_k beside atte
 
 and the logits are a linear map of dropout(x_{L+1}).
 
+Where numbers of whole graphs count, `bench.readout` has what comes before and after the layers, and with
+d_k = dropout(x_k) a layer is given (d_k + d_{k-1}) / 2; of several relations, a layer is one of `bench.relational`.
+
 Where links count, the last layer's output is none of logits, and `PairDecoder` makes one of a pair's.
 """
 
@@ -28,11 +31,16 @@ from torch.nn import functional as F
 
 from bench import seeds
 from bench.config import Architecture, LinkDecoder
+from bench.readout import GatedEnds
+from bench.relational import Relational
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
 from implementations.features import linear
 
 BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "batch_norm", "ends", "decoder")
 """Settings of an architecture that lie between its layers, before or after them."""
+
+AVERAGED = {"averaged": 1, "averaged_by_two": 2}
+"""Skip connection -> at each how many layers."""
 
 PAIRS_AT_ONCE = 2**16
 
@@ -53,7 +61,7 @@ class Network(nn.Module):
         whole_step: Callable[[TrainingProblem], Trainer | None],
         between: "Between | None" = None,
         decoder: "PairDecoder | None" = None,
-        ends: "Ends | None" = None,
+        ends: "Ends | GatedEnds | None" = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
@@ -69,13 +77,18 @@ class Network(nn.Module):
         """See the module's docstring."""
         last = len(self.layers) - 1
         before: Tensor | None = None
+        entered: Tensor | None = None
+        features = x
         x = self.ends.first(x) if self.ends else x
         for position, layer in enumerate(self.layers):
-            x = self._dropped(x, position)
+            x, entered = self.between.averaged(self._dropped(x, position), position, entered)
             graph = prepared[position] if isinstance(prepared, PerLayer) else prepared
             before = out = self.between.added(layer(x, graph), x, position, before)
             x = out if position == last and self.ends is None else self.between(out, x, position)
-        return self.ends.last(self._dropped(x, last + 1)) if self.ends else x
+            x = self.ends.followed(x, position) if self.ends else x
+        if self.ends is None:
+            return x
+        return self.ends.last(self._dropped(x, last + 1) if self.ends.drops_last else x, features)
 
     def _dropped(self, x: Tensor, position: int) -> Tensor:
         probability = self.between.input_dropout if position == 0 else None
@@ -96,10 +109,17 @@ class Between(nn.Module):
         asked = architecture or Architecture()
         self.activation: Callable[[Tensor], Tensor] = F.elu if asked.activation == "elu" else F.relu
         self.skip = asked.skip
+        self.average_every = AVERAGED.get(asked.skip)
         self.input_dropout = asked.input_dropout
         self.norms = nn.ModuleList([nn.LayerNorm(width) for width in widths] if asked.layer_norm else [])
         self.batch_norms = nn.ModuleList([nn.BatchNorm1d(width) for width in widths] if asked.batch_norm else [])
         self.maps = nn.ModuleList(maps)
+
+    def averaged(self, x: Tensor, position: int, before: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """A layer's input, and what the next one's may be averaged with, from dropout's result and that of before."""
+        if self.average_every is None or position % self.average_every:
+            return x, before
+        return (x if before is None else (x + before) / 2), x
 
     def added(self, out: Tensor, x: Tensor, position: int, before: Tensor | None) -> Tensor:
         """A layer's output, with the linear map of its input or what was there before it where that is asked for."""
@@ -132,6 +152,8 @@ class TorchLinear(nn.Linear):
 class Ends(nn.Module):
     """Linear maps before the first layer, with ReLU, and after the last."""
 
+    drops_last = True
+
     def __init__(self, features: int, width: int, classes: int, seed: int | None) -> None:
         super().__init__()
         generator = None if seed is None else seeds.generator(seed, "init", "ends")
@@ -142,9 +164,15 @@ class Ends(nn.Module):
         """x [N, F] -> [N, width]."""
         return F.relu(self.into(x))
 
-    def last(self, x: Tensor) -> Tensor:
-        """x [N, width] -> [N, classes]."""
-        return self.out(x)  # type: ignore[no-any-return]
+    def followed(self, h: Tensor, position: int) -> Tensor:
+        """Nothing comes between the layers."""
+        del position
+        return h
+
+    def last(self, h: Tensor, x: Tensor) -> Tensor:
+        """h [N, width] -> [N, classes]."""
+        del x
+        return self.out(h)  # type: ignore[no-any-return]
 
 
 class PairDecoder(nn.Module):
@@ -170,11 +198,11 @@ class PairDecoder(nn.Module):
 def layer_configs(architecture: Architecture, in_features: int, classes: int) -> list[LayerConfig]:
     """One configuration per layer, first to last."""
     configs = []
-    linear_ends = architecture.ends == "linear"
-    width = architecture.heads * architecture.hidden if linear_ends else in_features
+    has_ends = architecture.ends != "attention"
+    width = architecture.heads * architecture.hidden if has_ends else in_features
     last_width = architecture.decoder.width if architecture.decoder else classes
     for position in range(architecture.layers):
-        is_last = position == architecture.layers - 1 and not linear_ends
+        is_last = position == architecture.layers - 1 and not has_ends
         configs.append(
             LayerConfig(
                 in_channels=width,
@@ -204,18 +232,19 @@ def build(
     configs: list[LayerConfig],
     architecture: Architecture,
     seed: int | None,
-    ends: Ends | None = None,
+    ends: Ends | GatedEnds | None = None,
+    relations: int = 0,
 ) -> Network:
     """A network of one back end's layers; `seed` None leaves the library's own start weights.
 
-    The canonical start weights depend on operator, shapes and seed, never on the back end.
+    With `relations`, each layer is one for each type of edge. The canonical start weights depend on operator, shapes
+    and seed, never on the back end.
     """
-    layers = []
+    layers: list[nn.Module] = []
     for position, config in enumerate(configs):
-        layer = backend.layer(operator, config)
-        if seed is not None:
-            load(layer, backend.names(operator, config), start_weights(operator, config, seed, position))
-        layers.append(layer)
+        made = partial(_layer, backend, operator, config, seed)
+        places = [(position, relation) for relation in range(relations)]
+        layers.append(Relational([made(*place) for place in places]) if places else made(position))
     whole_step = _whole_step(backend, operator, architecture)
     generator = None if seed is None else seeds.generator(seed, "init", "skip")
     skipping = configs if architecture.skip == "linear" else []
@@ -223,6 +252,13 @@ def build(
     between = Between(architecture, [config.out_features for config in (configs if ends else configs[:-1])], maps)
     decoder = PairDecoder(architecture.decoder, seed) if architecture.decoder else None
     return Network(layers, configs, architecture.feature_dropout, backend.dropout, whole_step, between, decoder, ends)
+
+
+def _layer(backend: Backend, operator: Operator, config: LayerConfig, seed: int | None, *place: int) -> nn.Module:
+    layer = backend.layer(operator, config)
+    if seed is not None:
+        load(layer, backend.names(operator, config), start_weights(operator, config, seed, *place))
+    return layer
 
 
 def _whole_step(
@@ -235,9 +271,9 @@ def _whole_step(
     return partial(backend.whole_step, operator)
 
 
-def start_weights(operator: Operator, config: LayerConfig, seed: int, position: int) -> Params:
-    """Canonical start weights of one layer."""
-    return operator.init(config, seeds.generator(seed, "init", position))
+def start_weights(operator: Operator, config: LayerConfig, seed: int, *place: int) -> Params:
+    """Canonical start weights of one layer, by its place: its position, and its relation where there are several."""
+    return operator.init(config, seeds.generator(seed, "init", *place))
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,4 +1,5 @@
-"""What is minimised and what is reported, as the labels say: one class for each node, any number of labels, or links.
+"""What is minimised and what is reported, as the labels say: one class for each node, any number of labels, links, or
+numbers.
 
 y [N] int64: mean cross-entropy; accuracy, the share of nodes whose largest logit is their class.
 y [N, C] float32, 1 for each label that a node has: mean binary cross-entropy over nodes and labels, and micro-F1 of the
@@ -12,6 +13,9 @@ nodes have and some lack, mean over labels (Hu et al. 2020, section 4.2).
 y [n] float32, 1 for a link and 0 for none: the binary cross-entropy of either, summed, and how high links are ranked
 (Hu et al. 2020, section 5). Hits@50 is the share of links above the 50th of the others, all of which all are held
 against; MRR is the mean of 1 / rank among a link's own others, equal scores halfway between first and last place.
+
+y [n] float32 of a data set that is scored by an error: half the mean square of the difference, and its mean size
+(Brockschmidt 2020) in the data set's unit.
 
 The functions are given the logits and labels of what counts, and none besides.
 """
@@ -31,8 +35,10 @@ def has_many_labels(y: Tensor) -> bool:
     return y.dim() == 2
 
 
-def loss(logits: Tensor, y: Tensor) -> Tensor:
-    """A scalar."""
+def loss(logits: Tensor, y: Tensor, name: str = "") -> Tensor:
+    """A scalar; `name` is that of the score."""
+    if name == "mae":
+        return F.mse_loss(logits, y) / 2
     if has_many_labels(y):
         return F.binary_cross_entropy_with_logits(logits, y)
     if y.is_floating_point():
@@ -40,9 +46,9 @@ def loss(logits: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(logits, y)
 
 
-def score(logits: Tensor, y: Tensor, name: str = "") -> float:
-    """In [0, 1], the more the better; by its name in `SCORES`, else accuracy or micro-F1."""
-    return SCORES[name or metric(y)](logits, y)
+def score(logits: Tensor, y: Tensor, name: str = "", unit: float = 1.0) -> float:
+    """In [0, 1], the more the better, or an error in units; by its name in `SCORES`, else accuracy or micro-F1."""
+    return SCORES[name or metric(y)](logits, y) / unit
 
 
 def metric(y: Tensor) -> str:
@@ -88,10 +94,15 @@ def _mrr(logits: Tensor, y: Tensor) -> float:
     return float((1 / rank).mean())
 
 
+def _mae(logits: Tensor, y: Tensor) -> float:
+    return float((logits - y).abs().mean())
+
+
 SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {
     "accuracy": _accuracy,
     "micro_f1": _micro_f1,
     "roc_auc": _roc_auc,
     "hits_at_50": _hits,
     "mrr": _mrr,
+    "mae": _mae,
 }

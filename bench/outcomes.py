@@ -126,6 +126,7 @@ class Fitted(Frozen):
     differs: str = ""  # in what the data were not those that the data set's name stands for
     sampler: str = ""  # the library whose own sampler drew what training saw; empty: the one that all share
     peak_bytes: int | None = None  # beyond what was there when the job began, which an earlier one's data may have been
+    is_error: bool = False  # validation and test are errors, the lower the better, instead of fractions
 
 
 class HeadAttention(Frozen):

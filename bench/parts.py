@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.config import GraphBatches, LinkBatches, NeighbourBatches, Training, WalkBatches
 from bench.sampling import Adjacency
 from bench.stored import StoredGraph, in_degrees
-from bench.task import NodeTask
+from bench.task import REGRESSION_METRICS, NodeTask
 from implementations.contract import Drawn, DrawsBlocks, Graph, Sampling
 from implementations.features import is_sparse
 
@@ -34,6 +34,8 @@ class Part:
     y: Tensor
     nodes: Tensor  # in the part's own numbers; or links between such
     of_layers: tuple[Graph, ...] = ()  # on the same nodes, where each layer has one of its own; `graph` is all of it
+    relations: tuple[Graph, ...] = ()  # as in `NodeTask`
+    graph_of: Tensor | None = None  # which of the part's graphs a node lies in, where it is they that count
 
 
 class Batches(Protocol[T]):
@@ -96,9 +98,7 @@ def batches(
 
 def induced(graph: Graph, x: Tensor, kept: Tensor) -> tuple[Graph, Tensor]:
     """The graph and the features of the nodes `kept`, in that order, with the edges between them."""
-    number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(len(kept)))
-    edges = number[graph.into(kept) if isinstance(graph, StoredGraph) else graph.edge_index]
-    return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)]), _rows(x, kept)
+    return _between(graph, kept), _rows(x, kept)
 
 
 def hubs(graph: Graph, x: Tensor) -> tuple[Graph, Tensor]:
@@ -271,7 +271,17 @@ def _of_graphs(task: NodeTask, graphs: Tensor, nodes: Tensor) -> Part:
     assert task.graph_of is not None
     kept = torch.isin(task.graph_of, graphs).nonzero().squeeze(-1)
     graph, x = induced(task.graph, task.x, kept)
-    return Part(graph, x, task.y[kept], _mask(task, nodes)[kept].nonzero().squeeze(-1))
+    counting = _mask(task, nodes)[kept].nonzero().squeeze(-1)
+    relations = tuple(_between(relation, kept) for relation in task.relations)
+    whole = task.metric in REGRESSION_METRICS
+    graph_of = torch.unique(task.graph_of[kept], return_inverse=True)[1] if whole else None
+    return Part(graph, x, task.y[kept], counting, relations=relations, graph_of=graph_of)
+
+
+def _between(graph: Graph, kept: Tensor) -> Graph:
+    number = torch.full((graph.num_nodes,), -1).index_copy(0, kept, torch.arange(len(kept)))
+    edges = number[graph.into(kept) if isinstance(graph, StoredGraph) else graph.edge_index]
+    return Graph(len(kept), edges[:, (edges >= 0).all(dim=0)])
 
 
 def _mask(task: NodeTask, nodes: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from bench.device import Device
 from bench.noise import with_noise
 from bench.parts import Batches, Part
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
-from bench.task import NodeData, NodeTask, Split, row_normalised
+from bench.readout import GatedEnds
+from bench.task import DatasetInfo, NodeData, NodeTask, Split, row_normalised
 from bench.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, Graph, LayerConfig, Operator, Sampling
@@ -69,7 +71,7 @@ class Rig:
     torch_device: torch.device
     data: NodeData
     classes: int
-    metric: str
+    info: DatasetInfo
     memory_bytes: int | None  # at most, beside what is free
 
     @classmethod
@@ -85,10 +87,12 @@ class Rig:
         backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
         data = _load(job.dataset, job.protocol)
         info = DATASETS.get(job.dataset).info  # of whose classes not all need occur
-        classes = data.classes if objective.has_many_labels(data.y) else max(info.classes, int(data.y.max()) + 1)
-        rig = cls(backend, operator, device, torch_device, data, classes, info.metric, place.memory_bytes)
+        counted = objective.has_many_labels(data.y) or info.is_regression
+        classes = data.classes if counted else max(info.classes, int(data.y.max()) + 1)
+        rig = cls(backend, operator, device, torch_device, data, classes, info, place.memory_bytes)
         training = None if isinstance(job, ParityJob) else job.training
-        rig.require(rig.configs(job.architecture), *parts.largest(data.graph, data.graph_of, training))
+        configs = rig.configs(job.architecture) * max(1, len(data.relations))
+        rig.require(configs, *parts.largest(data.graph, data.graph_of, training))
         return rig
 
     def configs(self, architecture: Architecture) -> list[LayerConfig]:
@@ -120,13 +124,21 @@ class Rig:
         dense = features == "dense" or not self.backend.sparse_features
         return Inputs(
             x=(part.x.to_dense() if dense else part.x).to(self.torch_device),
-            prepared=network.PerLayer(map(self._prepared, part.of_layers)) or self._prepared(part.graph),
+            prepared=self._of_all(part),
             y=part.y.to(self.torch_device),
             nodes=part.nodes.to(self.torch_device),
-            metric=self.metric,
+            metric=self.info.metric,
+            unit=self.info.unit,
+            graph_of=None if part.graph_of is None else part.graph_of.to(self.torch_device),
         )
 
-    def _prepared(self, graph: Graph) -> object:
+    def _of_all(self, part: Part) -> Any:
+        """What the layers are given: one graph, one for each of them, or one for each type of edge."""
+        if part.of_layers:
+            return network.PerLayer(map(self._prepared, part.of_layers))
+        return tuple(map(self._prepared, part.relations)) if part.relations else self._prepared(part.graph)
+
+    def _prepared(self, graph: Graph) -> Any:
         return self.backend.prepare(graph.to(self.torch_device), self.torch_device)
 
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
@@ -151,10 +163,14 @@ class Rig:
         configs = self.configs(architecture)
         torch.manual_seed(seeds.derive(seed, "native init"))
         start = seed if protocol.init == "canonical" else None
-        ends = None
+        features, width = self.data.x.shape[1], configs[0].in_channels
+        ends: network.Ends | GatedEnds | None = None
         if architecture.ends == "linear":
-            ends = network.Ends(self.data.x.shape[1], configs[0].in_channels, self.classes, start)
-        model = network.build(self.backend, self.operator, configs, architecture, start, ends)
+            ends = network.Ends(features, width, self.classes, start)
+        if architecture.ends == "gated":
+            ends = GatedEnds(features, width, start)
+        relations = len(self.data.relations)
+        model = network.build(self.backend, self.operator, configs, architecture, start, ends, relations)
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
 
 
@@ -186,7 +202,10 @@ def _load(dataset: str, protocol: Protocol) -> NodeData:
     data = DATASETS.get(dataset).load()
     x = row_normalised(data.x) if protocol.row_normalise else data.x
     graph = with_noise(data.graph, protocol.edge_noise)
-    return replace(data, graph=graph.with_self_loops() if protocol.self_loops else graph, x=x)
+    if not protocol.self_loops:
+        return replace(data, graph=graph, x=x)
+    loops = (Graph(graph.num_nodes, torch.empty(2, 0, dtype=torch.int64)).with_self_loops(),) if data.relations else ()
+    return replace(data, graph=graph.with_self_loops(), x=x, relations=(*loops, *data.relations))
 
 
 @lru_cache(maxsize=32)
@@ -206,6 +225,7 @@ def task_of(dataset: str, protocol: Protocol, seed: int) -> NodeTask:
         self_loops=protocol.self_loops,
         test_graph=_with_links(data.graph, nodes.validation) if protocol.validation_edges else None,
         metric=plugin.info.metric,
+        relations=data.relations,
     )
 
 

@@ -85,7 +85,7 @@ class Part(Asked):
     kind: str = "grid"
     protocol: str  # how it is run, in the table's words
     differs: str = ""  # in what it is not the paper's experiment: then nothing is judged
-    unit: Literal["%", "fraction"] = "%"  # in which shares are printed
+    unit: Literal["%", "fraction", "error"] = "%"  # in which shares are printed; or errors are, as they come
     published: dict[str, str] = {}  # subject (an operator) -> published row
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()

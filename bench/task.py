@@ -1,7 +1,9 @@
-"""A task as training sees it, and the data sets that make one: of nodes to classify, or of links to tell from others.
+"""A task as training sees it, and the data sets that make one: of nodes to classify, of links to tell from others, or
+of numbers to foretell of whole graphs.
 
 Links are columns [3, n] int64 in place of node numbers [n]: source, target, and 1 for a link or 0 for none. True ones
-come first; where each is ranked among others of its own, those follow in the same order, equally many each.
+come first; where each is ranked among others of its own, those follow in the same order, equally many each. A graph's
+number stands at each of its nodes, and the nodes of a split are those of its graphs.
 """
 
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from implementations.contract import Graph
 from implementations.features import is_sparse
 
 LINK_METRICS = ("hits_at_50", "mrr")
+REGRESSION_METRICS = ("mae",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +34,14 @@ class NodeTask:
 
     graph: Graph
     x: Tensor  # [N, F] float32, sparse CSR or dense
-    y: Tensor  # [N] int64 classes, or [N, C] float32 labels
+    y: Tensor  # [N] int64 classes, [N, C] float32 labels, or [N] float32 numbers of the nodes' graphs
     split: Split
     held_out: Tensor  # test nodes or links; read in exactly one function, `bench.jobs.fit`
     graph_of: Tensor | None = None  # [N] which of many graphs a node lies in
     self_loops: bool = True  # whether the graph has them, and so must every part of it
     test_graph: Graph | None = None  # the edges that are known by the time of the test, if more
     metric: str = ""  # what is scored, as in `DatasetInfo`
+    relations: tuple[Graph, ...] = ()  # as in `NodeData`; with self-loops, they are the first
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,19 @@ class DatasetInfo:
     classes: int
     splits: tuple[str, ...]  # what `protocol.split` may name; the first is "default"
     digest: str  # of the files' digests, or of the generator's parameters
-    graphs: int = 1
+    graphs: int = 1  # 0: many, and not known before they are loaded
     metric: str = ""  # a name in `bench.objective.SCORES`; "": accuracy, or micro-F1 where nodes have many labels
+    unit: float = 1.0  # what an error is counted in
 
     @property
     def has_links(self) -> bool:
         """Whether links are to be told from others, instead of nodes classified."""
         return self.metric in LINK_METRICS
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether a number is foretold of each graph, instead of nodes classified."""
+        return self.metric in REGRESSION_METRICS
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +80,19 @@ class NodeData:
 
     graph: Graph
     x: Tensor  # [N, F] float32, sparse CSR or dense
-    y: Tensor  # [N] int64, a class each; or [N, C] float32, 1 for each label that a node has; zeros where links count
+    # [N] int64, a class each; or [N, C] float32, 1 for each label that a node has; zeros where links count; or [N]
+    # float32, a number of the graph that the node lies in.
+    y: Tensor
     graph_of: Tensor | None = None  # [N] which of many graphs, that share no edge, a node lies in; None: all in one
     differs: str = ""  # in what it is not what its name stands for, where a user's files are taken unverified
+    relations: tuple[Graph, ...] = ()  # of several types of edge, each on its own; `graph` is all of them together
 
     @property
     def classes(self) -> int:
-        """Classes that occur, or labels there are."""
-        return int(self.y.shape[1]) if self.y.dim() == 2 else len(torch.unique(self.y))
+        """Classes that occur, or labels there are; of numbers one."""
+        if self.y.dim() == 2:
+            return int(self.y.shape[1])
+        return 1 if self.y.is_floating_point() else len(torch.unique(self.y))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from bench import objective
 from bench.config import Training
 from bench.network import Network
+from bench.optimizer import optimizer
 from bench.parts import Batches
+from bench.readout import of_graphs
 from implementations.contract import Trainer, TrainingProblem
 
 
@@ -26,10 +28,12 @@ class Inputs:
     """A graph with its features and labels, on the device, and which of its nodes count."""
 
     x: Tensor
-    prepared: Any  # the graph in the back end's own form
+    prepared: Any  # the graph in the back end's own form; of several relations, one for each
     y: Tensor
     nodes: Tensor  # or links
     metric: str = ""  # what is scored, as in `bench.task.DatasetInfo`
+    unit: float = 1.0
+    graph_of: Tensor | None = None  # as in `bench.parts.Part`
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,36 +98,45 @@ def has_links(nodes: Tensor) -> bool:
     return nodes.dim() == 2
 
 
-def asked(model: nn.Module, output: Tensor, y: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+def asked(
+    model: nn.Module, output: Tensor, y: Tensor, nodes: Tensor, graph_of: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Logits and labels of what counts, from a network's output for all nodes."""
+    if graph_of is not None:
+        return of_graphs(output, y, graph_of)
     if has_links(nodes):
         return model.get_submodule("decoder")(output, nodes), nodes[2].to(output.dtype)
     return output[nodes], y[nodes]
 
 
 class Autograd:
-    """Training through autograd; Adam with L2 on every parameter, as the GAT authors' code has it."""
+    """Training through autograd."""
 
     def __init__(self, model: nn.Module, material: Material, training: Training) -> None:
-        self.model, self.validation, self.clip_norm = model, material.validation, training.clip_norm
+        self.model, self.validation, self.training = model, material.validation, training
         self.batches = itertools.chain.from_iterable(itertools.repeat(material.batches))
-        # Fused: one pass over each parameter, where the default makes a tensor of every intermediate.
-        self.adam = torch.optim.Adam(model.parameters(), lr=training.lr, weight_decay=training.weight_decay, fused=True)
+        self.optimizer = optimizer(model.parameters(), training)
 
     def step(self) -> Tensor:
-        """Forward, loss on the training nodes of the next batch, backward, Adam. Returns the loss."""
+        """Forward, loss on what trains in the next batch, backward, optimizer. Returns the loss."""
         batch = next(self.batches)
         self.model.train()
-        self.adam.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         output = self.model(batch.x, batch.prepared)
-        loss = objective.loss(*asked(self.model, output, batch.y, batch.nodes))
+        loss = objective.loss(*asked(self.model, output, batch.y, batch.nodes, batch.graph_of), batch.metric)
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.clip_norm is not None:
-            self._clip(self.clip_norm)
-        self.adam.step()
+        self._clip()
+        self.optimizer.step()
         return loss.detach()
 
-    def _clip(self, norm: float) -> None:
+    def _clip(self) -> None:
+        if self.training.clip_each is not None:
+            for parameter in self.model.parameters():
+                nn.utils.clip_grad_norm_(parameter, self.training.clip_each)
+        if self.training.clip_norm is not None:
+            self._clip_together(self.training.clip_norm)
+
+    def _clip_together(self, norm: float) -> None:
         named = list(self.model.named_parameters())
         decodes = [parameter for name, parameter in named if name.startswith("decoder.")]
         attends = [parameter for name, parameter in named if not name.startswith("decoder.")]
@@ -240,5 +253,6 @@ class StoppingRule:
 def _validate(model: nn.Module, trainer: Trainer, validation: Inputs) -> tuple[float, float]:
     """Loss and score on the validation nodes."""
     with torch.no_grad():
-        logits, y = asked(model, trainer.logits(), validation.y, validation.nodes)
-    return float(objective.loss(logits, y)), objective.score(logits, y, validation.metric)
+        logits, y = asked(model, trainer.logits(), validation.y, validation.nodes, validation.graph_of)
+    score = objective.score(logits, y, validation.metric, validation.unit)
+    return float(objective.loss(logits, y, validation.metric)), score

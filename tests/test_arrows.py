@@ -63,7 +63,18 @@ ALLOWED = {
         "implementations.contract",
         "implementations.features",
     },
-    "bench.train": {"bench.config", "bench.network", "bench.objective", "bench.parts", "implementations.contract"},
+    "bench.optimizer": {"bench.config"},
+    "bench.readout": {"bench.seeds", "implementations.initial"},
+    "bench.relational": set(),
+    "bench.train": {
+        "bench.config",
+        "bench.network",
+        "bench.objective",
+        "bench.optimizer",
+        "bench.parts",
+        "bench.readout",
+        "implementations.contract",
+    },
 }
 
 # What decides a number must not know how it is stored, shown or scheduled.
@@ -76,6 +87,9 @@ MEASURING = (
     "bench.timing",
     "bench.tuning",
     "bench.network",
+    "bench.relational",
+    "bench.readout",
+    "bench.optimizer",
     "bench.objective",
     "bench.parts",
     "bench.parity",

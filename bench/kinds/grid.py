@@ -1,6 +1,7 @@
 """Node classification by the grid of `bench run`: subjects are operators, columns data sets, values test accuracies.
 
-Of nodes with many labels the values are micro-F1. Either is in the part's unit.
+Of nodes with many labels the values are micro-F1. Either is in the part's unit. Of numbers of whole graphs they are
+errors in the data set's unit.
 
 `experiment` holds what an experiment file would say (`operators`, `datasets`, `protocol`, `training`, ...); nothing is
 timed. With `vary` there is one experiment for each value of a setting, all on one data set; the values are the columns.
@@ -28,7 +29,7 @@ from bench.table_file import Part
 from bench.work import FitJob
 
 FIXED = {"devices": ("cpu",), "timing": {"rounds": 0}, "seeds": (0,)}
-UNITS = {"%": 100.0, "fraction": 1.0}
+UNITS = {"%": 100.0, "fraction": 1.0, "error": 1.0}
 FINAL_SEEDS = range(1000)
 """Seeds of final runs; those of tuning lie above."""
 
@@ -142,7 +143,8 @@ def _asked(part: Part, found: _Slice, lines: set[Line], seeds: int) -> Iterator[
 def _lacking(dataset: str) -> str:
     """What to do for a data set that is not here yet, or nothing."""
     lacking = [file.name for file in DATASETS.get(dataset).files() if file.state in ("absent", "altered")]
-    return f"{lacking[0]}: not here; `bench data {dataset} --fetch` brings it" if lacking else ""
+    files_of = dataset.partition("-")[0]  # variants of a data set share its files
+    return f"{lacking[0]}: not here; `bench data {files_of} --fetch` brings it" if lacking else ""
 
 
 def _sample(cell: Cell, unit: float) -> Sample:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -74,6 +75,6 @@ def _curve(axes: Axes, rows: Sequence[Row], label: str, colour: str, marker: str
         if row.published
     ]:
         places, heights, _ = zip(*printed, strict=True)
-        open_marks = {"color": colour, "marker": marker, "fillstyle": "none"}
+        open_marks: dict[str, Any] = {"color": colour, "marker": marker, "fillstyle": "none"}
         axes.plot(places, heights, linestyle=":", label=f"{label}, paper", **open_marks)
         marks(axes, printed, **open_marks)
