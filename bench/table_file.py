@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from bench import toml_file
 from bench.config import Asked, Count, Many, Setting
@@ -89,9 +89,11 @@ class Part(Asked):
     published: dict[str, str] = {}  # subject (an operator) -> published row
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()
-    width: PositiveFloat | None = None  # instead of the rule's, where the published spread is much smaller than ours
+    width: Annotated[float, Field(gt=0, le=100)] | None = (
+        None  # instead of the rule's, where the published spread is much smaller than ours
+    )
     # Minutes that a seed takes, as far as is known before any was run: what no time budget holds is not begun.
-    seed_min: Annotated[float, Field(ge=0)] = 0.0
+    seed_min: Annotated[float, Field(ge=0, le=10**6)] = 0.0
     instead_of: str = ""  # run only if that part cannot be run here
     lead: tuple[str, ...] = ()  # the back ends for most seeds, by preference: the first that is here and able
     vary: Vary | None = None
@@ -122,7 +124,7 @@ class TableFile(Asked):
     reading_error: Annotated[float, Field(ge=0)] = 0.0
     not_run: str = "nothing here runs it"
     fetch: str = ""  # the command that would bring its data
-    budget_min: PositiveFloat = 20.0
+    budget_min: Annotated[float, Field(gt=0, le=10**6)] = 20.0
     rule: Rule = Rule()
     columns: dict[str, Column] = {}
     published: tuple[PublishedRow, ...] = ()

@@ -153,4 +153,4 @@ def test_a_table_is_put_between_its_markers_and_nowhere_else(tmp_path):
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_ci_script_calls_what_the_contributor_is_told_to_call():
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert shlex.split(lines[-1]) == ["make", "check", "test"]
+    assert ["make", "check", "test"] in [shlex.split(line, comments=True) for line in lines if line.startswith("make")]
