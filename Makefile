@@ -63,7 +63,7 @@ table: setup ## one of them: NAME=gat-table2; SEEDS=100 for so many seeds
 	@$(BENCH) tables $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 # A file's tests stay together, so that what a module prepares is prepared once. Each worker holds torch: four are enough.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup ## run the tests
 	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)

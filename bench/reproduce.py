@@ -51,6 +51,7 @@ class Reproduction:
         self._start_s = self.clock()
         self._looked: set[Line] = set()
         self._cut: dict[Line, str] = {}
+        self._grown: dict[Line, int] = {}
         self.refresh()
         if self.ask.only and not any(self._wanted(row) for row in self.state.compared()):
             ids = [row.require_line().id for row in self.state.compared()]
@@ -123,12 +124,17 @@ class Reproduction:
         A row at most doubles its seeds before all are looked at again: a dear one must not keep others from verdicts.
         """
         rows = [] if self.ask.fixed else [row for row in self._asked() if row.leads or self.ask.only]
-        open_ = [row for row in rows if self._further(row) and row.line not in self._cut]
+        open_ = [row for row in rows if self._further(row) and row.line not in self._cut and self._obeys(row)]
         for row in sorted(open_, key=self._uncertainty, reverse=True):
             further = self._further(row)
             if affordable(row, row.tried + further):
-                return [row], row.tried + min(further, row.tried)
+                self._grown[row.require_line()] = seeds = row.tried + min(further, row.tried)
+                return [row], seeds
         return None
+
+    def _obeys(self, row: Row) -> bool:
+        """Whether the row has the seeds that it was asked for; of one that has not, more are asked for in vain."""
+        return row.tried >= self._grown.get(row.require_line(), 0)
 
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""

@@ -39,8 +39,15 @@ def test_verdicts_come_before_other_back_ends_but_with_half_the_budget_at_most(t
     assert [seeds for _, seeds in kind.asked] == seeds_in_order
 
 
+def test_a_row_whose_runs_do_not_come_is_not_asked_for_ever(told, tmp_path):
+    kind = told({("gat", "a"): WILD})  # twelve values, whatever is asked
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seeds": {"most": 20}}
+    reproduction_of(told_table(part=[part]), tmp_path).run()
+    assert [seeds for id_, seeds in kind.asked if id_ == "ours/gat/a/fast"] == [5, 10, 20]
+
+
 def test_a_part_may_ask_for_a_wider_interval_than_the_table_and_the_rule_says_so(told, tmp_path):
-    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seeds": {"least": 3}}
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seeds": {"least": 3, "most": 12}}
     seeds = []
     for width in (1.0, 4.0):
         kind = told({("gat", "a"): WILD})
