@@ -47,7 +47,8 @@ def test_a_row_whose_runs_do_not_come_is_not_asked_for_ever(told, tmp_path):
 
 
 def test_a_part_may_ask_for_a_wider_interval_than_the_table_and_the_rule_says_so(told, tmp_path):
-    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seeds": {"least": 3, "most": 12}}
+    of_seeds = {"least": 3, "most": 12}
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seeds": of_seeds}
     seeds = []
     for width in (1.0, 4.0):
         kind = told({("gat", "a"): WILD})
