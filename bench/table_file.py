@@ -89,9 +89,8 @@ class Part(Asked):
     published: dict[str, str] = {}  # subject (an operator) -> published row
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()
-    width: Annotated[float, Field(gt=0, le=100)] | None = (
-        None  # instead of the rule's, where the published spread is much smaller than ours
-    )
+    # Instead of the rule's, where the published spread is much smaller than ours.
+    width: Annotated[float, Field(gt=0, le=100)] | None = None
     # Minutes that a seed takes, as far as is known before any was run: what no time budget holds is not begun.
     seed_min: Annotated[float, Field(ge=0, le=10**6)] = 0.0
     instead_of: str = ""  # run only if that part cannot be run here

@@ -11,13 +11,14 @@ from implementations.contract import Graph
 
 FEWEST_NODES = 2 * BAND
 """Rows of fewer nodes are near anyway: a core's own cache holds them."""
-MOST_EDGES = 2**26
+MOST_EDGES = 2**30
+"""SciPy numbers the edges and their reverses in 32 bits."""
 LEAST_GAIN = 0.05
 """By so much must the share of edges between near nodes grow, or the order stays."""
 
 
 def order_of(edges: Edges) -> Tensor | None:
-    """The nodes in their new order, [N] int64; None where it would gain nothing or take long.
+    """The nodes in their new order, [N] int64; None where it would gain nothing, or has too many edges.
 
     Reverse Cuthill-McKee: breadth first from a node of low degree, neighbours of low degree first (Cuthill & McKee
     1969, reversed by George 1971). It shortens citation graphs; of a random graph there is nothing to shorten.

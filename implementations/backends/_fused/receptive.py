@@ -14,9 +14,7 @@ from implementations.contract import Graph
 class Field:
     """Nodes renumbered; each layer's targets are the first of its sources."""
 
-    nodes: (
-        Tensor  # [n] int64, their numbers in the graph; of a receptive field those asked for come first, in their order
-    )
+    nodes: Tensor  # [n] int64, their numbers in the graph; those that a receptive field is of come first
     layers: list[Edges]  # first layer to last
 
 

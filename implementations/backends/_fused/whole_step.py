@@ -41,7 +41,7 @@ class WholeStep:
         self.training, self.evaluation = _planned(self.net, trained, evaluated)
         self._update = self._adam(problem.weight_decay)
         self._classes = problem.configs[-1].out_channels
-        self._place = places(everything.nodes)
+        self._place = None if _is_given(everything, edges.num_nodes) else places(everything.nodes)
 
     def step(self) -> Tensor:
         """See `Trainer`."""
@@ -61,7 +61,8 @@ class WholeStep:
     def logits(self) -> Tensor:
         """See `Trainer`."""
         self.evaluation.program.run()
-        return self.evaluation.logits[:, : self._classes][self._place]
+        logits = self.evaluation.logits[:, : self._classes]
+        return logits.clone() if self._place is None else logits[self._place]
 
     def parts(self, steps: int) -> Mapping[str, float]:
         """See `Trainer`."""
@@ -100,9 +101,13 @@ def _weights(problem: TrainingProblem) -> list[Weights]:
     return found
 
 
+def _is_given(field: Field, num_nodes: int) -> bool:
+    """Whether its nodes are all nodes in the graph's own order."""
+    return torch.equal(field.nodes, torch.arange(num_nodes))
+
+
 def _data(problem: TrainingProblem, field: Field, labels: Tensor | None = None, nodes: Tensor | None = None) -> Data:
-    is_whole = torch.equal(field.nodes, torch.arange(problem.x.shape[0]))
-    x = problem.x if is_whole else restricted(problem.x, field.nodes)
+    x = problem.x if _is_given(field, problem.x.shape[0]) else restricted(problem.x, field.nodes)
     sparse = {}
     if x.layout == torch.sparse_csr:
         first = field.layers[0]
