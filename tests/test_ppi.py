@@ -18,11 +18,7 @@ from bench.datasets._download import UpstreamArchive
 from bench.datasets._files import FileStore
 from bench.task import DataUnavailable, NodeTask, Split
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("BENCH_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("no_data")
 
 
 @pytest.fixture
