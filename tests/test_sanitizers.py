@@ -22,6 +22,7 @@ FLAGS = [
     "-fno-trapping-math",
 ]
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+TESTS = ("test_fused.py", "test_fused_step.py")
 TOO_SMALL = """
 import torch
 from implementations.backends._fused.library import kernels
@@ -43,7 +44,8 @@ def sanitized(tmp_path_factory):
     shutil.copytree(
         ROOT / "implementations", place / "implementations", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
-    shutil.copy(ROOT / "tests" / "test_fused.py", place)
+    for name in ("fused_tools.py", *TESTS):
+        shutil.copy(ROOT / "tests" / name, place)
     folder = place / "implementations" / "backends" / "_fused"
     sources = sorted(map(str, folder.glob("*.cpp")))
     subprocess.run([COMPILER, *FLAGS, *SANITIZERS, *sources, "-o", str(folder / "_kernels.so")], check=True)
@@ -69,7 +71,7 @@ def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_kernels_tests_pass_under_the_sanitizers(sanitized):
-    done = run(sanitized, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fused.py")
+    done = run(sanitized, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
     assert " skipped" not in done.stdout

@@ -1,0 +1,224 @@
+"""The whole training step in one call: against autograd with dropout on, threads, instruction sets, order of nodes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, features, layer_of, random_graph
+from torch import Tensor
+from torch.nn import functional as F
+
+from implementations.backends import fused, fused_step, fused_step_pruned
+from implementations.backends._fused import library, ordering, receptive, structures
+from implementations.backends._fused.noise import Noise
+from implementations.backends._fused.passes import Pass
+from implementations.backends._fused.structures import Edges
+from implementations.contract import Graph, LayerConfig, TrainingProblem
+from implementations.operators import gat, gatv2
+
+SHUFFLED = torch.randperm(60, generator=torch.Generator().manual_seed(9))
+
+pytestmark = NEEDS_KERNELS
+
+
+def problem(
+    operator, *, dropout: float = 0.5, sparse: bool = True, dtype=torch.float64, residual: bool = True, backend=fused
+) -> TrainingProblem:
+    graph = random_graph(60, 300, seed=5)
+    hidden = LayerConfig(12, 5, 8, attention_dropout=dropout, residual=residual)
+    configs = [hidden, LayerConfig(40, 4, 3, concat=False, attention_dropout=dropout, residual=residual)]
+    x = features(60, 12, dtype).relu()
+    return TrainingProblem(
+        layers=[layer_of(backend.BACKEND, operator, config, dtype, 7 + k) for k, config in enumerate(configs)],
+        configs=configs,
+        feature_dropout=dropout,
+        x=x.to_sparse_csr() if sparse else x,
+        prepared=backend.BACKEND.prepare(graph, CPU),
+        y=torch.randint(4, (60,), generator=torch.Generator().manual_seed(2)),
+        nodes=torch.tensor([3, 17, 4, 40, 59, 8]),
+        lr=0.01,
+        weight_decay=1e-3,
+    )
+
+
+def parameters(given: TrainingProblem) -> list[Tensor]:
+    return [parameter.detach() for layer in given.layers for parameter in layer.parameters()]
+
+
+def trained(given: TrainingProblem, backend=fused_step, steps: int = 5, operator=gatv2, seed: int = 0):
+    torch.manual_seed(seed)
+    trainer = backend.BACKEND.whole_step(operator, given)
+    losses = torch.stack([trainer.step() for _ in range(steps)])
+    return losses, parameters(given), trainer
+
+
+@OPERATORS
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("order", [None, SHUFFLED], ids=["as given", "renumbered"])
+def test_the_whole_step_is_that_of_autograd_under_the_same_decisions(operator, sparse, order, monkeypatch):
+    monkeypatch.setattr(receptive, "order_of", lambda edges: order)
+    ours, given = problem(operator, sparse=sparse), problem(operator, sparse=sparse)
+    torch.manual_seed(0)
+    trainer = fused_step.BACKEND.whole_step(operator, ours)
+    data = trainer.training.data  # decisions follow its order of nodes and edges
+    theirs = replace(given, x=data.x, prepared=data.field.layers[0], y=given.y[data.field.nodes], nodes=data.nodes)
+    adam = torch.optim.Adam(
+        [parameter for layer in theirs.layers for parameter in layer.parameters()], lr=ours.lr, weight_decay=1e-3
+    )
+    for _ in range(5):
+        loss = trainer.step()
+        adam.zero_grad()
+        true_loss = F.cross_entropy(with_decisions(theirs, trainer.training)[theirs.nodes], theirs.y[theirs.nodes])
+        true_loss.backward()
+        adam.step()
+        torch.testing.assert_close(loss, true_loss.detach(), rtol=1e-12, atol=0)
+    for own, true in zip(parameters(ours), parameters(theirs), strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-9, atol=1e-11)
+
+
+def with_decisions(given: TrainingProblem, of: Pass) -> Tensor:
+    """The network through autograd, dropping what the last step of a trainer dropped."""
+    kept = {mask.site: Noise(mask.keep, given.feature_dropout).mask(mask.decisions) for mask in of.masks}
+    scale = 1 / (1 - given.feature_dropout)
+    x = given.x.to_dense() if given.x.layout == torch.sparse_csr else given.x
+    mask = kept["features 0"]
+    if given.x.layout == torch.sparse_csr:
+        rows, columns = given.x.crow_indices(), given.x.col_indices()
+        mask = torch.sparse_csr_tensor(rows, columns, mask.double(), x.shape, check_invariants=True).to_dense()
+    x = x * mask.reshape(x.shape) * scale
+    for position, (layer, config) in enumerate(zip(given.layers, given.configs, strict=True)):
+        layer.noise = Noise.of(kept[f"attention {position}"], config.attention_dropout)
+        x = layer(x, given.prepared)
+        if position < len(given.layers) - 1:
+            # The kernels decide in the order of their rows: channel by channel, heads side by side.
+            mask = kept[f"features {position + 1}"].view(-1, config.out_channels, config.heads)
+            x = F.elu(x) * mask.transpose(1, 2).flatten(1) * scale
+    return x
+
+
+@OPERATORS
+@pytest.mark.parametrize("backend", [fused_step, fused_step_pruned])
+def test_renumbered_nodes_change_neither_training_nor_the_order_of_the_logits(operator, backend, monkeypatch):
+    found = []
+    for order in (None, SHUFFLED):
+        monkeypatch.setattr(receptive, "order_of", lambda edges, order=order: order)
+        given = problem(operator, dropout=0.0)
+        losses, after, trainer = trained(given, backend, operator=operator)
+        found.append([losses, *after, trainer.logits()])
+    for own, true in zip(*found, strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-8, atol=1e-10)
+
+
+def test_nodes_are_renumbered_only_where_neighbours_come_nearer(monkeypatch):
+    monkeypatch.setattr(ordering, "FEWEST_NODES", 100)
+    monkeypatch.setattr(ordering, "BAND", 10)
+    ring = torch.randperm(200, generator=torch.Generator().manual_seed(0))
+    shuffled = Edges.of(Graph(200, torch.stack([ring, ring.roll(1)])))
+    order = ordering.order_of(shuffled)
+    assert sorted(order.tolist()) == list(range(200))
+    targets, sources = ordering.ends(ordering.reordered(shuffled, order))
+    assert int((targets - sources).abs().max()) < 10
+    assert ordering.order_of(ordering.reordered(shuffled, order)) is None
+    assert ordering.order_of(Edges.of(random_graph(200, 4000, seed=1))) is None
+    monkeypatch.setattr(ordering, "FEWEST_NODES", 200)
+    assert ordering.order_of(shuffled) is None
+
+
+@OPERATORS
+def test_the_receptive_field_has_the_gradients_of_the_whole_graph(operator):
+    whole, pruned = problem(operator, dropout=0.0), problem(operator, dropout=0.0)
+    losses, after, _ = trained(whole, fused_step, operator=operator)
+    pruned_losses, pruned_after, trainer = trained(pruned, fused_step_pruned, operator=operator)
+    torch.testing.assert_close(losses, pruned_losses, rtol=1e-11, atol=0)
+    for own, true in zip(pruned_after, after, strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-8, atol=1e-10)
+    assert trainer.logits().shape == (60, 4)
+    assert len(trainer.training.data.field.nodes) <= 60
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@OPERATORS
+def test_one_and_two_threads_give_the_same_bits(operator, threads):
+    found = []
+    for count in (1, 2):
+        threads(count)
+        losses, after, trainer = trained(problem(operator, dtype=torch.float32), operator=operator)
+        found.append([losses, *after, trainer.logits()])
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+@OPERATORS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_processor_computes_the_same(operator, dtype):
+    found = []
+    for wide in (True, False):
+        library.use_wide(wide)
+        try:
+            losses, _, trainer = trained(problem(operator, dtype=dtype), operator=operator)
+        finally:
+            library.use_wide(True)
+        found.append((losses, trainer.logits()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4 if dtype == torch.float32 else 1e-10, atol=1e-5)
+
+
+@OPERATORS
+def test_features_cut_into_bands_have_the_gradients_of_uncut_ones(operator, threads, monkeypatch):
+    uncut, of_layer = trained(problem(operator), operator=operator), layer_gradients(operator)
+    monkeypatch.setattr(structures, "BAND", 16)
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        losses, values, _ = trained(problem(operator), operator=operator)
+        torch.testing.assert_close(losses, uncut[0], rtol=1e-12, atol=1e-12)
+        for ours, theirs in zip(values, uncut[1], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+        for ours, theirs in zip(layer_gradients(operator), of_layer, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def layer_gradients(operator) -> list[Tensor]:
+    """Of the first layer of the problem, on its sparse features."""
+    given = problem(operator, dropout=0.0)
+    given.layers[0](given.x, given.prepared).square().sum().backward()
+    return [parameter.grad for parameter in given.layers[0].parameters()]
+
+
+def test_torchs_seed_decides_what_is_dropped():
+    first, again, other = (trained(problem(gatv2), seed=seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@OPERATORS
+def test_the_parts_of_a_step_are_named_and_the_steps_that_show_them_train(operator):
+    whole, watched = trained(problem(operator), operator=operator, steps=3), problem(operator)
+    torch.manual_seed(0)
+    found = fused_step.BACKEND.whole_step(operator, watched).parts(3)
+    assert {"attention", "gradient of attention", "products with sparse features", "Adam"} <= found.keys()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(parameters(watched), whole[1], strict=True))
+
+
+def test_evaluation_follows_weights_that_are_loaded_later():
+    given = problem(gatv2)
+    _, _, trainer = trained(given)
+    before = trainer.logits()
+    kept = [layer.state_dict() for layer in problem(gatv2).layers]
+    for layer, state in zip(given.layers, kept, strict=True):
+        layer.load_state_dict(state)
+    fresh = problem(gatv2, dropout=0.0)
+    expected = fused_step.BACKEND.whole_step(gatv2, fresh).logits()
+    assert not torch.allclose(before, expected)
+    torch.testing.assert_close(trainer.logits(), expected)
+
+
+def test_layers_go_through_autograd_and_so_does_a_network_of_another_form():
+    given = problem(gat)
+    assert fused.BACKEND.whole_step(gat, given) is None
+    wide = [*given.configs[:-1], replace(given.configs[-1], concat=True)]
+    assert fused_step.BACKEND.whole_step(gat, replace(given, configs=wide)) is None
