@@ -32,6 +32,13 @@ def shuffled(purpose: str, seed: int, size: int) -> Tensor:
     return torch.from_numpy(np.argsort(np.frombuffer(stream, dtype="<u8"), kind="stable"))
 
 
+def in_shares(order: Tensor, train: float, validation: float) -> Nodes:
+    """Shares of all: the first `train` trains, the next `validation` validates, the rest tests, as `order` has them."""
+    first, second = round(train * len(order)), round((train + validation) * len(order))
+    parts = (order[:first], order[first:second], order[second:])
+    return Nodes(*(part.sort().values for part in parts))
+
+
 def balanced(y: Tensor, order: Tensor, per_class: int, validation: int, test: int) -> Nodes:
     """Planetoid's scheme: the first `per_class` nodes of each class train; of the rest, the first
     `validation` validate and the next `test` test. `order` says what comes first.

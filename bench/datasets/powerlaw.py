@@ -73,9 +73,7 @@ class PowerLaw:
         """Drawn for this seed, in the proportions of ogbn-arxiv."""
         chosen = _splits.chosen(self.info, split)
         order = _splits.shuffled(f"{self.info.name} {chosen}", seed, len(data.y))
-        train, validation = round(TRAIN * len(order)), round((TRAIN + VALIDATION) * len(order))
-        parts = (order[:train], order[train:validation], order[validation:])
-        return Nodes(*(part.sort().values for part in parts))
+        return _splits.in_shares(order, TRAIN, VALIDATION)
 
 
 def variant(parameters: str) -> PowerLaw:
