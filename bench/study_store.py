@@ -38,8 +38,18 @@ def default_url(folder: Path) -> str:
     return sqlite_file.url(folder.absolute() / NAME)
 
 
-def open_storage(url: str) -> "optuna.storages.RDBStorage":
-    """Any Optuna storage URL, with heartbeats; its tables are made if need be."""
+@contextmanager
+def opened(url: str) -> Iterator["optuna.storages.RDBStorage"]:
+    """Any Optuna storage URL, with heartbeats; its tables are made if need be. Its connections end with the block."""
+    storage = _open(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _open(url: str) -> "optuna.storages.RDBStorage":
     import optuna
 
     path = sqlite_file.path_of(url)
@@ -159,12 +169,10 @@ def _rebuild(path: Path, finished: Iterable[tuple[TuneJob, Tuned]]) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)  # of a process that was killed here
     path.parent.mkdir(parents=True, exist_ok=True)
-    storage = open_storage(sqlite_file.url(unfinished))
-    for job, tuned in finished:
-        study = optuna.create_study(study_name=tuned.study, storage=storage, direction=DIRECTION)
-        study.add_trials([_frozen(trial, job) for trial in tuned.trials])
-    storage.remove_session()
-    storage.engine.dispose()
+    with opened(sqlite_file.url(unfinished)) as storage:
+        for job, tuned in finished:
+            study = optuna.create_study(study_name=tuned.study, storage=storage, direction=DIRECTION)
+            study.add_trials([_frozen(trial, job) for trial in tuned.trials])
     unfinished.replace(path)
     unfinished.with_name(f".{unfinished.name}.lock").unlink(missing_ok=True)
 

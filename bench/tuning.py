@@ -55,10 +55,11 @@ def _tune(
     evaluate: Evaluate,
     on_trial: Callable[[int, float], None],
 ) -> Tuned:
-    study = _study(job, storage_url)
-    with study_store.holding(storage_url, study.study_name):
-        _run(study, job, defaults, evaluate, on_trial)
-    return _tuned(study, job)
+    with study_store.opened(storage_url) as storage:
+        study = _study(job, storage)
+        with study_store.holding(storage_url, study.study_name):
+            _run(study, job, defaults, evaluate, on_trial)
+        return _tuned(study, job)
 
 
 def _run(
@@ -91,13 +92,13 @@ def suggest(trial: optuna.Trial, space: Mapping[str, FloatRange | Choice]) -> di
     return settings
 
 
-def _study(job: TuneJob, storage_url: str) -> optuna.Study:
+def _study(job: TuneJob, storage: optuna.storages.RDBStorage) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         pruner = optuna.pruners.WilcoxonPruner(p_threshold=PRUNE_BELOW_P)
     return optuna.create_study(
         study_name=_name(job),
-        storage=study_store.open_storage(storage_url),
+        storage=storage,
         pruner=pruner,
         direction=study_store.DIRECTION,
         load_if_exists=True,

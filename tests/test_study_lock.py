@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 from fault_tools import ROOT
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 from test_tuning import SEEDS, Hill, search
 
 from bench import postgres, study_store
@@ -23,6 +25,12 @@ with holding(sys.argv[1], "it"):
     print("held", flush=True)
     time.sleep(600)
 """
+
+
+OTHERS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
+    "AND pid != pg_backend_pid()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,16 @@ def test_two_runs_at_once_share_a_study_and_evaluate_no_trial_twice(store):
     assert len(asked) == len(set(asked)) <= 3 * len(SEEDS)
     assert found[0] == found[1]
     assert len(found[0].trials) == 3
+
+
+def test_a_finished_study_leaves_no_connection_to_its_server(store):
+    search(store, Hill(), trials=1)
+    with create_engine(store, poolclass=NullPool).connect() as own:
+        for _ in range(50):  # the server takes a moment to see that one is gone
+            if not (left := own.execute(OTHERS).scalar()):
+                break
+            time.sleep(0.1)
+    assert left == 0
 
 
 def test_whoever_is_killed_lets_go_and_nobody_gets_it_before(store):

@@ -26,10 +26,9 @@ def results(tmp_path):
     for name in ("first", "second"):
         folder = tmp_path / "results" / name
         folder.mkdir(parents=True)
-        storage = study_store.open_storage(study_store.default_url(folder))
-        study = optuna.create_study(study_name="gat cora", storage=storage, direction="maximize")
-        study.add_trial(optuna.trial.create_trial(value=0.8, params={}, distributions={}))
-        storage.engine.dispose()
+        with study_store.opened(study_store.default_url(folder)) as storage:
+            study = optuna.create_study(study_name="gat cora", storage=storage, direction="maximize")
+            study.add_trial(optuna.trial.create_trial(value=0.8, params={}, distributions={}))
     return tmp_path / "results"
 
 
