@@ -7,6 +7,7 @@ import importlib.util
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 from bench import study_store
 from bench.cli import say
@@ -36,5 +37,8 @@ def serve(results: Path, port: int) -> None:
         warnings.simplefilter("ignore")  # of its own imports
         from optuna_dashboard import run_server
     say(f"Optuna's dashboard is at http://{HOST}:{port}/\nCtrl-C stops it.")
+    # In a thread of its own: what answers a request swallows a Ctrl-C that comes in the middle of it.
+    server = Thread(target=run_server, args=(copy,), kwargs={"host": HOST, "port": port}, daemon=True)
+    server.start()
     with suppress(KeyboardInterrupt):
-        run_server(copy, host=HOST, port=port)
+        server.join()

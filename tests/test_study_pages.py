@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import optuna
@@ -80,6 +81,23 @@ def test_it_serves_on_loopback_until_ctrl_c(results):
         assert {study["study_name"] for study in summaries} == {"first · gat cora", "second · gat cora"}
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+@pytest.mark.browser
+def test_ctrl_c_stops_it_in_the_middle_of_an_answer(results):
+    pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed; `make studies` brings it")
+    with served(results) as (process, address):
+        _answer(f"{address}api/studies")
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with reader:  # asks for megabytes and takes a byte
+            reader.connect(("127.0.0.1", urlsplit(address).port))
+            reader.sendall(b"GET /static/bundle.js HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")
+            assert reader.recv(1)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in errors
 
