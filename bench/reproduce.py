@@ -124,7 +124,9 @@ class Reproduction:
         A row at most doubles its seeds before all are looked at again: a dear one must not keep others from verdicts.
         """
         rows = [] if self.ask.fixed else [row for row in self._asked() if row.leads or self.ask.only]
-        open_ = [row for row in rows if self._further(row) and row.line not in self._cut and self._obeys(row)]
+        open_ = [
+            row for row in rows if self._further(row) and row.line not in self._cut and self._has_what_it_asked_for(row)
+        ]
         for row in sorted(open_, key=self._uncertainty, reverse=True):
             further = self._further(row)
             if affordable(row, row.tried + further):
@@ -132,7 +134,7 @@ class Reproduction:
                 return [row], seeds
         return None
 
-    def _obeys(self, row: Row) -> bool:
+    def _has_what_it_asked_for(self, row: Row) -> bool:
         """Whether the row has the seeds that it was asked for; of one that has not, more are asked for in vain."""
         return row.tried >= self._grown.get(row.require_line(), 0)
 
