@@ -8,6 +8,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from wsgiref.simple_server import make_server
 
 from bench import study_store
 from bench.cli import say
@@ -35,10 +36,10 @@ def serve(results: Path, port: int) -> None:
         raise UserError(f"{problem}; the next `bench run` of that experiment mends it from the records") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own imports
-        from optuna_dashboard import run_server
-    say(f"Optuna's dashboard is at http://{HOST}:{port}/\nCtrl-C stops it.")
-    # In a thread of its own: what answers a request swallows a Ctrl-C that comes in the middle of it.
-    server = Thread(target=run_server, args=(copy,), kwargs={"host": HOST, "port": port}, daemon=True)
-    server.start()
-    with suppress(KeyboardInterrupt):
-        server.join()
+        from optuna_dashboard import wsgi
+    with make_server(HOST, port, wsgi(copy)) as server, suppress(KeyboardInterrupt):
+        say(f"Optuna's dashboard is at http://{HOST}:{port}/\nCtrl-C stops it.")
+        # In a thread of its own: what answers a request swallows a Ctrl-C that comes in the middle of it.
+        answering = Thread(target=server.serve_forever, daemon=True)
+        answering.start()
+        answering.join()
