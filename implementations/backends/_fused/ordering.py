@@ -11,8 +11,8 @@ from implementations.contract import Graph
 
 FEWEST_NODES = 2 * BAND
 """Rows of fewer nodes are near anyway: a core's own cache holds them."""
-MOST_EDGES = 2**30
-"""SciPy numbers the edges and their reverses in 32 bits."""
+MOST_EDGES = 2**30 - 1
+"""SciPy numbers the edges and their reverses, together, with signed 32 bits."""
 LEAST_GAIN = 0.05
 """By so much must the share of edges between near nodes grow, or the order stays."""
 
