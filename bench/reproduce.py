@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bench import reproduction
+from bench import reproduction, seed_cost
 from bench.errors import UserError
 from bench.kind import Line, Means
 from bench.paper_rows import PaperTable, Row
@@ -100,10 +100,21 @@ class Reproduction:
         for row in [row for row in self._asked() if row.leads == leading]:
             seeds = self._first_target(row)
             if self._lacks(row, seeds) and self._affordable(row, seeds):
-                batch = [other for other in self._asked() if _together(row, other) and self._lacks(other, seeds)]
+                batch = self._beside(row, seeds)
                 self._looked |= {other.require_line() for other in batch}
                 return batch, seeds
         return None
+
+    def _beside(self, row: Row, seeds: int) -> list[Row]:
+        """The row, and of those that may run beside it as many as the time budget has room for."""
+        batch, needed_s = [row], self._needed_s(row, seeds)
+        for other in self._asked():
+            if other.line != row.line and _together(row, other) and self._lacks(other, seeds):
+                more_s = self._needed_s(other, seeds)
+                if self._has_room(needed_s + more_s):
+                    batch.append(other)
+                    needed_s += more_s
+        return batch
 
     def _lacks(self, row: Row, seeds: int) -> bool:
         return row.line not in self._looked and row.tried < seeds == self._first_target(row)
@@ -123,20 +134,19 @@ class Reproduction:
 
         A row at most doubles its seeds before all are looked at again: a dear one must not keep others from verdicts.
         """
-        rows = [] if self.ask.fixed else [row for row in self._asked() if row.leads or self.ask.only]
-        open_ = [
-            row for row in rows if self._further(row) and row.line not in self._cut and self._has_what_it_asked_for(row)
-        ]
-        for row in sorted(open_, key=self._uncertainty, reverse=True):
+        rows = [] if self.ask.fixed else [row for row in self._asked() if self._may_grow(row)]
+        for row in sorted(rows, key=self._uncertainty, reverse=True):
             further = self._further(row)
             if affordable(row, row.tried + further):
                 self._grown[row.require_line()] = seeds = row.tried + min(further, row.tried)
                 return [row], seeds
         return None
 
-    def _has_what_it_asked_for(self, row: Row) -> bool:
-        """Whether the row has the seeds that it was asked for; of one that has not, more are asked for in vain."""
-        return row.tried >= self._grown.get(row.require_line(), 0)
+    def _may_grow(self, row: Row) -> bool:
+        """Whether more seeds are of use; of a row that lacks some it was asked for, more are asked for in vain."""
+        chosen = row.leads or bool(self.ask.only)
+        has_what_it_was_asked_for = row.tried >= self._grown.get(row.require_line(), 0)
+        return chosen and row.line not in self._cut and has_what_it_was_asked_for and self._further(row) > 0
 
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""
@@ -156,15 +166,17 @@ class Reproduction:
 
     def _affordable(self, row: Row, seeds: int) -> bool:
         """Whether the time budget has room for so many seeds; what it has not is remembered for the table."""
-        if self.ask.fixed:
-            return True
-        left_s, needed_s = self._left_s(), self._needed_s(row, seeds)
-        if left_s > 0 and needed_s <= left_s:
+        needed_s = self._needed_s(row, seeds)
+        if self._has_room(needed_s):
             return True
         more = f"{seeds - row.tried} more seeds" + (f" would take {duration(needed_s)}" if needed_s else "")
-        left = f"of the time budget of {duration(self._allowed_s())}, {_left(left_s)} left"
+        left = f"of the time budget of {duration(self._allowed_s())}, {_left(self._left_s())} left"
         self._cut[row.require_line()] = f"{more}; {left}"
         return False
+
+    def _has_room(self, needed_s: float) -> bool:
+        left_s = self._left_s()
+        return self.ask.fixed or (left_s > 0 and needed_s <= left_s)
 
     def _allowed_s(self) -> float:
         return 60 * (self.table.budget_min if self.ask.minutes is None else self.ask.minutes)
@@ -176,12 +188,10 @@ class Reproduction:
         return (seeds - row.tried) * self._per_seed_s(row) / max(1, self.means.options.parallel or os.cpu_count() or 1)
 
     def _per_seed_s(self, row: Row) -> float:
-        """Seconds of one run: the row's own, else of the slowest row on the same column, else what the file says."""
-        if row.tried:
-            return row.sample.seconds / row.tried
-        alike = [other for other in self.state.compared() if other.tried and other.column == row.column]
-        said = 0.0 if self.ask.only else 60 * row.require_part().seed_min  # named, a row is begun whatever it takes
-        return max((other.sample.seconds / other.tried for other in alike), default=said)
+        """Seconds of one run as the runs so far tell them, else what the file says."""
+        told_s = seed_cost.per_seed_s(row, list(self.state.compared()))
+        said_s = 0.0 if self.ask.only else 60 * row.require_part().seed_min  # named, a row is begun whatever it takes
+        return said_s if told_s is None else told_s
 
     def _wanted(self, row: Row) -> bool:
         id_, pattern = row.require_line().id, self.ask.only

@@ -74,6 +74,26 @@ def test_a_batch_that_the_budget_has_no_room_for_is_left_out_and_named(told, tmp
     assert "9 more seeds would take" in run.remarks()[0]
 
 
+def test_a_slow_back_end_is_not_begun_on_a_large_graph_at_the_pace_of_a_fast_one(told, tmp_path):
+    kind = told({("gat", "a"): STEADY, ("gat", "b"): STEADY})
+    kind.seconds = {("fast", "a"): 1.0, ("slow", "a"): 10.0, ("fast", "b"): 30.0, ("slow", "b"): 300.0}
+    run = reproduction_of(told_table(), tmp_path, minutes=4)
+    run.run()
+    assert kind.seeds[Line("ours", "gat", "a", "slow")] == 2
+    assert Line("ours", "gat", "b", "slow") not in kind.seeds
+    assert run.remarks() == [
+        "ours/gat/b/slow: 2 more seeds would take 5 min; of the time budget of 4 min, 4 min are left"
+    ]
+
+
+def test_of_the_rows_that_may_run_together_only_those_are_begun_that_the_budget_holds(told, tmp_path):
+    kind = told({("gat", "a"): STEADY, ("gatv2", "a"): STEADY})  # two seeds of a slow row take 10 s, 15 s are left
+    run = reproduction_of(told_table(), tmp_path, minutes=0.75, clock=lambda: 5.0 * sum(kind.seeds.values()))
+    run.run()
+    assert [id_ for id_, _ in kind.asked if id_.endswith("slow")] == ["ours/gat/a/slow"]
+    assert run.remarks()[0].startswith("ours/gatv2/a/slow: 2 more seeds would take 10 s")
+
+
 def test_what_a_seed_is_known_to_take_keeps_a_long_row_from_being_begun_unasked(told, tmp_path):
     part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"}, "seed_min": 60}
     kind = told({("gat", "a"): STEADY})

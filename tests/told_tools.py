@@ -3,6 +3,7 @@
 from bench import table_file
 from bench.folder import ResultsFolder
 from bench.kind import Line, Means, Sample
+from bench.options import Options
 from bench.progress import PlainDisplay
 from bench.reproduce import Ask, Reproduction
 
@@ -20,6 +21,7 @@ class Told:
         self.seeds: dict[Line, int] = {}
         self.asked: list[tuple[str, int]] = []
         self.differs = ""
+        self.seconds: dict[tuple[str, str], float] = {}  # of one run, by back end and column, if not ten
 
     def problems(self, part):
         return iter(())
@@ -41,7 +43,8 @@ class Told:
         if line.backend in self.barred and n:
             return Sample(barred="parity: off", missing="parity: off")
         values = self.values[line.subject, line.column]
-        return Sample(values=dict(enumerate(values[:n])), seconds=10.0 * n, differs=self.differs if n else "")
+        seconds = n * self.seconds.get((line.backend, line.column), 10.0)
+        return Sample(values=dict(enumerate(values[:n])), seconds=seconds, differs=self.differs if n else "")
 
 
 def told_table(**changes) -> table_file.TableFile:
@@ -56,7 +59,7 @@ def told_table(**changes) -> table_file.TableFile:
 
 
 def reproduction_of(table, tmp_path, **options) -> Reproduction:
-    means = Means(ResultsFolder(tmp_path / "t"), Silent())
+    means = Means(ResultsFolder(tmp_path / "t"), Silent(), Options(parallel=2))  # whatever this machine has
     clock = options.pop("clock", lambda: 0.0)
     return Reproduction("t", table, means, Ask(**options), clock)
 
