@@ -71,7 +71,7 @@ def _run(
 ) -> None:
     _fail_abandoned(study)
     while (done := len(_finished(study))) < job.trials:
-        study.sampler = optuna.samplers.TPESampler(seed=seeds.derive("sampler", job.id, done) % 2**32)
+        study.sampler = optuna.samplers.TPESampler(seed=seeds.derive("sampler", job.search, done) % 2**32)
         if done == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             study.enqueue_trial(dict(defaults))
         study.optimize(lambda trial: _objective(trial, job, evaluate), n_trials=1, catch=(), gc_after_trial=False)

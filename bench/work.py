@@ -77,10 +77,16 @@ class TuneJob(_Job):
     @property
     def id(self) -> str:
         """As for every job, but whichever back end happens to run a shared study has no part in it."""
+        return digest(self._content())
+
+    @property
+    def search(self) -> str:
+        """What is searched, by whatever code: a change that leaves training as it was proposes the same trials."""
+        return digest(self._content() | {"basis": ""})
+
+    def _content(self) -> dict[str, Any]:
         content = self.model_dump(mode="json")
-        if self.shared:
-            content |= {"backend": "", "device": ""}
-        return digest(content)
+        return content | {"backend": "", "device": ""} if self.shared else content
 
 
 class FitJob(_Job):

@@ -87,6 +87,15 @@ def test_a_study_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path
     assert search(broken, Hill()).model_dump() == whole.model_dump()
 
 
+def test_a_change_of_code_or_libraries_leaves_the_proposals_as_they_were(storage):
+    searches = [
+        tuning.tune(job().model_copy(update={"basis": basis}), {"training.lr": 0.005}, storage, Hill())
+        for basis in "ab"
+    ]
+    assert searches[0].study != searches[1].study
+    assert searches[0].trials == searches[1].trials
+
+
 def test_no_trial_is_left_running(storage):
     with pytest.raises(KeyboardInterrupt):
         search(storage, Hill(die_at=2))
