@@ -63,10 +63,13 @@ class OrderingResult:
     asked: OrderingRow
     column: str
     backend: str
-    better: Published
-    worse: Published
-    paper: Significance | None  # from what it prints; None without standard deviations
+    printed: tuple[Published, Published] | None  # the better and the worse; None: a claim about other data
     ours: Ordering
+
+    @property
+    def paper(self) -> Significance | None:
+        """The paper's own test; None if it printed nothing, or no standard deviations."""
+        return _from_print(*self.printed) if self.printed else None
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ class PaperTable:
             name=name,
             table=table,
             rows=(*compared, *others),
-            orderings=tuple(result for asked in table.ordering for result in _orderings(asked, compared)),
+            orderings=tuple(result for asked in table.ordering for result in _orderings(table, asked, compared)),
             significance=tuple(_significance(row) for row in table.significance),
             records=tuple(records),
         )
@@ -137,11 +140,18 @@ class PaperTable:
     def shown(self) -> list[Row]:
         """Rows for people: substitutes only where they are needed or were run; a figure's along its axis."""
         rows = [row for row in self.rows if row.sample.values or not self.replaced(row)]
-        return sorted(rows, key=self._place) if self.table.axis else rows
+        return sorted(rows, key=lambda row: self._place(row.part.name if row.part else "", row.column))
 
-    def _place(self, row: Row) -> tuple[int, float]:
+    def shown_orderings(self) -> list[OrderingResult]:
+        """Orderings for people: a figure's along its axis."""
+        return sorted(self.orderings, key=lambda result: self._place(result.asked.part, result.column))
+
+    def _place(self, part: str, column: str) -> tuple[int, float]:
+        """Where a figure has it; elsewhere all are alike, so that a sort leaves them as they are."""
+        if not self.table.axis:
+            return 0, 0.0
         parts = [part.name for part in self.table.part]
-        return (parts.index(row.part.name) if row.part else len(parts)), float(row.column)
+        return (parts.index(part) if part else len(parts)), float(column)
 
 
 def _compared(
@@ -195,31 +205,29 @@ def _uncompared(table: TableFile, value: Published) -> Row:
     return Row(value.row, value.column, value, Verdict("not run", f"{why}{cure}"), table.rule)
 
 
-def _orderings(asked: OrderingRow, rows: Sequence[Row]) -> Iterator[OrderingResult]:
+def _orderings(table: TableFile, asked: OrderingRow, rows: Sequence[Row]) -> Iterator[OrderingResult]:
     """One for each column and back end on which both have results."""
     found = {row.line[1:]: row for row in rows if row.line and row.line.part == asked.part}
     for (subject, column, backend), better in found.items():
         worse = found.get((asked.worse, column, backend))
-        if subject != asked.better or worse is None or not (better.published and worse.published):
+        if subject != asked.better or worse is None or not (better.sample.values and worse.sample.values):
             continue
-        if not (better.sample.values and worse.sample.values):
-            continue
-        runs, higher = better.published.runs or 1, better.published.higher_is_better
-        ours = reproduction.order(better.sample.values, worse.sample.values, runs, higher)
-        if differs := better.differs or worse.differs:
-            ours = replace(ours, verdict=Verdict("protocol differs", differs))
-        yield OrderingResult(
-            asked,
-            column,
-            backend,
-            better.published,
-            worse.published,
-            _from_print(better.published, worse.published, runs),
-            ours,
-        )
+        printed = (better.published, worse.published) if better.published and worse.published else None
+        if printed or asked.claim:
+            yield OrderingResult(asked, column, backend, printed, _ordered(table, better, worse))
 
 
-def _from_print(better: Published, worse: Published, runs: int) -> Significance | None:
+def _ordered(table: TableFile, better: Row, worse: Row) -> Ordering:
+    published = better.published
+    runs = (published.runs if published else table.runs) or 1
+    higher = published.higher_is_better if published else table.higher_is_better
+    ours = reproduction.order(better.sample.values, worse.sample.values, runs, higher)
+    differs = better.differs or worse.differs
+    return replace(ours, verdict=Verdict("protocol differs", differs)) if differs else ours
+
+
+def _from_print(better: Published, worse: Published) -> Significance | None:
+    runs = better.runs or 1
     if better.quantity.std is None or worse.quantity.std is None or runs < 2:
         return None
     return reproduction.recompute(worse.quantity, better.quantity, runs, better.higher_is_better)

@@ -151,14 +151,25 @@ class Reproduction:
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""
         part, values = row.require_part(), list(row.sample.values.values())
-        if row.published is None or not row.published.verified or row.differs or not values:
+        if row.differs or not values:
             return 0
         room = max(0, part.seeds.most - row.tried)
+        if row.published is None:
+            return min(room, max(0, self._runs_of_claim(row) - len(values)))
+        if not row.published.verified:
+            return 0
         return min(room, reproduction.further_seeds(row.published, values, row.rule))
 
     def _uncertainty(self, row: Row) -> float:
-        assert row.published  # `_further` is zero without
-        return reproduction.uncertainty(row.published, list(row.sample.values.values()), row.rule)
+        values = list(row.sample.values.values())
+        if row.published is None:
+            return self._runs_of_claim(row) / len(values)  # `_further` is zero without a value
+        return reproduction.uncertainty(row.published, values, row.rule)
+
+    def _runs_of_claim(self, row: Row) -> int:
+        """At how many seeds an ordering is judged that the paper claims of other data; 0 if it claims none."""
+        line = row.require_line()
+        return (self.table.runs or 0) if self.table.claimed(line.part, line.subject) else 0
 
     def _affordable_early(self, row: Row, seeds: int) -> bool:
         """Whether so many seeds leave the other back ends their share of the time budget."""

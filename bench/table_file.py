@@ -105,6 +105,8 @@ class OrderingRow(Asked):
     part: str
     better: str  # a subject of the part
     worse: str
+    # What the paper says where it printed nothing on the part's own data: held at the table's number of runs.
+    claim: str = ""
 
 
 class TableFile(Asked):
@@ -136,6 +138,12 @@ class TableFile(Asked):
         """The rule by which a part's rows are judged."""
         return self.rule if part.width is None else self.rule.model_copy(update={"width": part.width})
 
+    def claimed(self, part: str, subject: str) -> bool:
+        """Whether the paper's word on other data is held against a subject, which then needs the table's `runs`."""
+        return any(
+            asked.claim and asked.part == part and subject in (asked.better, asked.worse) for asked in self.ordering
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         rows, parts = [row.row for row in self.published], [part.name for part in self.part]
@@ -151,6 +159,8 @@ class TableFile(Asked):
         for ordering in self.ordering:
             if ordering.part not in parts:
                 raise ValueError(f"ordering: {unknown('part', ordering.part, parts)}")
+            if ordering.claim and not self.runs:
+                raise ValueError("ordering: a claim about other data needs the table's `runs`, at which it is judged")
         return self
 
     @property

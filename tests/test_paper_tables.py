@@ -160,6 +160,25 @@ def test_an_ordering_is_shown_with_the_papers_p_and_ours(told, tmp_path):
     assert "ours/gatv2 above gat/a/fast" in paper.markdown(run.state)
 
 
+def test_what_the_paper_claims_of_other_data_is_held_against_ours_along_the_axis(told, tmp_path):
+    better = [value + 1 for value in STEADY]
+    told({("gat", "0.5"): STEADY, ("gatv2", "0.5"): STEADY, ("gat", "0.0"): STEADY, ("gatv2", "0.0"): better})
+    claim = {"part": "ours", "better": "gatv2", "worse": "gat", "claim": "above GAT on another graph"}
+    part = {"name": "ours", "kind": "told", "protocol": "p", "seeds": {"least": 3, "most": 12}}
+    run = reproduction_of(told_table(published=[], part=[part], ordering=[claim], axis="p"), tmp_path)
+    run.run()
+    leading = [line for line in paper.markdown(run.state).splitlines() if "above gat/" in line and "fast" in line]
+    assert ["above gat/0.0" in leading[0], "above gat/0.5" in leading[1]] == [True, True]
+    assert all("above GAT on another graph" in line and "paired, n=10" in line for line in leading)
+    assert [line.split("|")[-2].strip() for line in leading] == ["reproduced", "not reproduced (no difference shown)"]
+
+
+def test_a_claim_about_other_data_without_a_number_of_runs_is_a_mistake_in_the_file():
+    claim = {"part": "ours", "better": "gatv2", "worse": "gat", "claim": "above"}
+    with pytest.raises(ValueError, match="needs the table's `runs`"):
+        told_table(ordering=[claim], runs=None)
+
+
 def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):
     told({("gat", "0.0"): STEADY, ("gat", "0.5"): [value - 10 for value in STEADY]})
     published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0"}}]
