@@ -96,6 +96,31 @@ def with_decisions(given: TrainingProblem, of: Pass) -> Tensor:
     return x
 
 
+def test_a_step_on_a_graph_of_ogbn_arxivs_proportions_holds_less_than_its_size_in_600_mb(monkeypatch):
+    monkeypatch.setattr(receptive, "order_of", lambda edges: None)
+    shrunk = 10
+    graph = random_graph(169_343 // shrunk, 2_500_000 // shrunk)
+    N = graph.num_nodes
+    configs = [
+        LayerConfig(128, 8, 8, attention_dropout=0.6),
+        LayerConfig(64, 40, 1, concat=False, attention_dropout=0.6),
+    ]
+    given = TrainingProblem(
+        layers=[layer_of(fused.BACKEND, gatv2, config, torch.float32) for config in configs],
+        configs=configs,
+        feature_dropout=0.6,
+        x=torch.ones(N, 128),
+        prepared=fused.BACKEND.prepare(graph, CPU),
+        y=torch.zeros(N, dtype=torch.int64),
+        nodes=torch.arange(N // 2),
+        lr=0.01,
+        weight_decay=0.0,
+    )
+    trainer = fused_step.BACKEND.whole_step(gatv2, given)
+    masks = sum(mask.keep.nbytes for mask in trainer.training.masks)
+    assert trainer.training.arena.peak * 4 + masks < 600e6 / shrunk
+
+
 @OPERATORS
 @pytest.mark.parametrize("backend", [fused_step, fused_step_pruned])
 def test_renumbered_nodes_change_neither_training_nor_the_order_of_the_logits(operator, backend, monkeypatch):

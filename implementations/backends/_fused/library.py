@@ -137,6 +137,13 @@ def use_wide(wanted: bool) -> bool:
     return bool(kernels().fused_use_wide(int(wanted)))
 
 
+def release_scratch() -> None:
+    """Hand freed memory back to the system, where the C library holds on to it (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def address(tensor: Tensor | None) -> int | None:
     """Where a contiguous tensor's values begin."""
     if tensor is None:

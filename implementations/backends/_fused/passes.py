@@ -236,6 +236,7 @@ class Pass:
                 address(self._losses),
             )
         )
+        self.arena.give(self.logits)  # whoever wants logits evaluates
         return grad
 
     def _backward(self, layers: list[_Attended], grad: Tensor) -> None:
@@ -245,11 +246,11 @@ class Pass:
             self._sum_columns(grad, weights.get("bias"))
             grad_out = self._spread(weights, grad) if weights.is_last else grad
             grad_source, grad_target = self._attention_gradient(weights, layer, grad_out)
+            self._forget(layer)
             products = self._products(weights, grad, grad_source, grad_target)
             layer.inputs.gradients(self.program, self.arena, products)
             before = self._input_gradient(layer, products) if position else None
             self.arena.give(grad_source, grad_target, grad, None if grad_out is grad else grad_out)
-            self._forget(layer)
             if before is not None:
                 self._through_activation(position, layer, before)
                 grad = before
