@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from implementations.backends import fused, fused_step, fused_step_pruned
-from implementations.backends._fused import library, ordering, receptive, structures
+from implementations.backends._fused import calls, library, ordering, receptive, structures
 from implementations.backends._fused.noise import Noise
 from implementations.backends._fused.passes import Pass
 from implementations.backends._fused.structures import Edges
@@ -119,6 +119,23 @@ def test_a_step_on_a_graph_of_ogbn_arxivs_proportions_holds_less_than_its_size_i
     trainer = fused_step.BACKEND.whole_step(gatv2, given)
     masks = sum(mask.keep.nbytes for mask in trainer.training.masks)
     assert trainer.training.arena.peak * 4 + masks < 600e6 / shrunk
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_dense_features_are_dropped_while_they_are_read_as_stored_ones_are(threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    N, given = 70 * calls.NEAR, problem(gatv2)  # more than one reading for each piece of the nodes
+    x = features(N, 12, torch.float64)
+    graph = fused.BACKEND.prepare(random_graph(N, 5 * N), CPU)
+    labels = torch.arange(N) % 4
+    found = []
+    for of in (x, x.to_sparse_csr()):
+        copied = problem(gatv2)
+        losses, after, _ = trained(replace(copied, x=of, prepared=graph, y=labels), steps=2)
+        found.append([losses, *after])
+    for dense, sparse in zip(*found, strict=True):
+        torch.testing.assert_close(dense, sparse, rtol=1e-9, atol=1e-11)
+    assert any((new != old).any() for new, old in zip(found[0][1:], parameters(given), strict=True))
 
 
 @OPERATORS

@@ -72,6 +72,26 @@ class AttendBack(ctypes.Structure):
     _fields_ = (("attention", ctypes.POINTER(Attention)), ("v2", c_int64))
 
 
+NEAR = 48
+"""`fused::NEAR`: so many rows of a product's left side are dropped out at once."""
+
+
+class Left(ctypes.Structure):
+    """`fused::Left`."""
+
+    _fields_ = (("rows", c_void_p), ("noise", Noise), ("near", c_void_p))
+
+    @classmethod
+    def of(cls, rows: Tensor, noise: Noise | None = None, near: Tensor | None = None) -> "Left":
+        """Rows as they are, or dropped out while they are read, into `near` (see `near_rows`)."""
+        return cls(address(rows), noise or no_noise(), address(near))
+
+
+def near_rows(n: int) -> int:
+    """How many rows `near` has for n rows."""
+    return min(PARTS * NEAR, n + NEAR)
+
+
 class Multiply(ctypes.Structure):
     """`fused::Multiply`."""
 
@@ -79,7 +99,7 @@ class Multiply(ctypes.Structure):
         ("n", c_int64),
         ("inner", c_int64),
         ("row", c_int64),
-        ("a", c_void_p),
+        ("a", Left),
         ("b", c_void_p),
         ("bias", c_void_p),
         ("out", c_void_p),
@@ -94,7 +114,7 @@ class MultiplyBack(ctypes.Structure):
         ("n", c_int64),
         ("inner", c_int64),
         ("row", c_int64),
-        ("a", c_void_p),
+        ("a", Left),
         ("grad", c_void_p),
         ("out", c_void_p),
         ("partial", c_void_p),

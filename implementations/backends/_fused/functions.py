@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from implementations.backends._fused import library
-from implementations.backends._fused.calls import PARTS, Drop, Multiply, MultiplyBack, Product, Program, SparseProduct
+from implementations.backends._fused.calls import (
+    PARTS,
+    Drop,
+    Left,
+    Multiply,
+    MultiplyBack,
+    Product,
+    Program,
+    SparseProduct,
+)
 from implementations.backends._fused.library import WIDTH, address, is_double, kernels
 from implementations.backends._fused.noise import Noise, c_noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern, SparseRows
@@ -206,7 +215,7 @@ def _narrow_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     x, weight = x.contiguous(), weight.contiguous()
     out = x.new_empty(len(x), weight.shape[1])
     sizes = (len(x), *weight.shape)
-    _run(x.dtype, Multiply(*sizes, address(x), address(weight), address(bias), address(out), False))
+    _run(x.dtype, Multiply(*sizes, Left.of(x), address(weight), address(bias), address(out), False))
     return out
 
 
@@ -214,7 +223,7 @@ def _narrow_weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     x = x.contiguous()
     out = x.new_empty(x.shape[1], grad.shape[1])
     partial = x.new_empty(PARTS, *out.shape)
-    _run(x.dtype, MultiplyBack(len(x), *out.shape, address(x), address(grad), address(out), address(partial)))
+    _run(x.dtype, MultiplyBack(len(x), *out.shape, Left.of(x), address(grad), address(out), address(partial)))
     return out
 
 

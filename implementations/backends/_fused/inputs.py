@@ -10,6 +10,7 @@ from implementations.backends._fused.arena import Arena
 from implementations.backends._fused.calls import (
     MOST_PRODUCTS,
     PARTS,
+    Left,
     Multiply,
     MultiplyBack,
     Product,
@@ -69,17 +70,18 @@ class SparseInputs:
 
 
 class DenseInputs:
-    """Rows of numbers."""
+    """Rows of numbers, dropped out already or, with `noise`, while they are read: into `near`, not as a second copy."""
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, noise: Noise | None = None, near: Tensor | None = None) -> None:
         self.rows = rows
+        self._left = Left.of(rows, noise, near)
 
     def multiply(self, program: Program, products: Sequence[Multiplied]) -> None:
         """See `Inputs`."""
         inner = self.rows.shape[1]
         for weight, bias, out in products:
             sizes = (out.shape[0], inner, out.shape[1])
-            program.add(Multiply(*sizes, address(self.rows), address(weight.packed), bias, address(out), False))
+            program.add(Multiply(*sizes, self._left, address(weight.packed), bias, address(out), False))
 
     def gradients(self, program: Program, arena: Arena, products: Sequence[tuple[Weight, Tensor]]) -> None:
         """See `Inputs`."""
@@ -87,7 +89,7 @@ class DenseInputs:
             sizes = (grad.shape[0], self.rows.shape[1], grad.shape[1])
             partial = arena.take(PARTS, *sizes[1:])
             ends = (address(weight.grad), address(partial))
-            program.add(MultiplyBack(*sizes, address(self.rows), address(grad), *ends))
+            program.add(MultiplyBack(*sizes, self._left, address(grad), *ends))
             arena.give(partial)
 
 

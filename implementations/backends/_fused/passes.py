@@ -17,14 +17,15 @@ from implementations.backends._fused.calls import (
     Add,
     Attend,
     AttendBack,
-    Drop,
     Fill,
+    Left,
     Logits,
     Loss,
     Multiply,
     Program,
     Spread,
     SumColumns,
+    near_rows,
     no_noise,
 )
 from implementations.backends._fused.inputs import DenseInputs, Inputs, Multiplied, SparseInputs
@@ -132,9 +133,7 @@ class Pass:
         noise = self._noise("features 0", x.numel(), self.net.feature_dropout)
         if not noise.keep:
             return DenseInputs(x)
-        dropped = self.arena.take(*x.shape)
-        self.program.add(Drop(x.numel(), noise, address(x), address(dropped)))
-        return DenseInputs(dropped)
+        return DenseInputs(x, noise, self.arena.take(near_rows(len(x)), x.shape[1]))
 
     def _attended(
         self, position: int, weights: Weights, inputs: Inputs, edges: Edges
@@ -304,7 +303,7 @@ class Pass:
                 Multiply(
                     *rows.shape,
                     before.shape[1],
-                    address(rows),
+                    Left.of(rows),
                     address(weight.transposed),
                     None,
                     address(before),

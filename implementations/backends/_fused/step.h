@@ -24,6 +24,34 @@ template <class Work> void over_rows(int64_t n, int64_t threads, Work work) {
     in_pieces(parts.count, threads, [&](int64_t part) { work(part, parts.first(part), parts.last(part)); });
 }
 
+// The register at `place` of what decisions are about, dropped ones zero; `place` is a multiple of the width.
+template <class T> INLINE Vec<T> dropped_out(const Noise& noise, int64_t place, Vec<T> v) {
+    if (!noise.keep) return v;
+    return only<T>(lanes_of<T>(noise.keep[place >> 3] >> (place & 7)), v) * splat((T)noise.scale);
+}
+
+template <class T> INLINE T dropped_out_one(const Noise& noise, int64_t place, T v) {
+    if (!noise.keep) return v;
+    return (noise.keep[place >> 3] >> (place & 7)) & 1 ? v * (T)noise.scale : 0;
+}
+
+// to[0 ... last - first] = from[first ... last], dropped ones zero.
+template <class T> INLINE void drop_between(const Noise& noise, const T* from, int64_t first, int64_t last, T* to) {
+    constexpr int W = Lanes<T>::width;
+    int64_t k = first;
+    for (; k < last && k % W; ++k) to[k - first] = dropped_out_one<T>(noise, k, from[k]);
+    for (; k + W <= last; k += W) store(to + (k - first), dropped_out<T>(noise, k, load(from + k)));
+    for (; k < last; ++k) to[k - first] = dropped_out_one<T>(noise, k, from[k]);
+}
+
+template <class T> void drop(const fused::Drop& q, int64_t threads) {
+    constexpr int W = Lanes<T>::width;
+    over_rows((q.count + W - 1) / W, threads, [&](int64_t, int64_t first, int64_t last) {
+        const int64_t end = last * W < q.count ? last * W : q.count;
+        drop_between<T>(q.noise, (const T*)q.from, first * W, end, (T*)q.to + first * W);
+    });
+}
+
 // R x (B registers) of out += a b, where element (r, k) of a lies at r * r_step + k * k_step.
 template <int R, int B, class T>
 INLINE void tile(const T* a, int64_t r_step, int64_t k_step, int64_t inner, const T* b, int64_t b_row, T* out, int64_t out_row) {
@@ -60,15 +88,31 @@ INLINE void add_product(int64_t rows, const T* a, int64_t r_step, int64_t k_step
     for (; c < row; c += W) tiles<1>(rows, a, r_step, k_step, inner, b + c, row, out + c);
 }
 
+// work(i, n, a) for rows i ... i + n of a product's left side, at most `slice` at a time, until all of a piece are done.
+template <class T, class Work>
+INLINE void over_left(const fused::Left& left, int64_t inner, const Parts& parts, int64_t part, int64_t slice, Work work) {
+    const bool drops = left.noise.keep;
+    const int64_t first = parts.first(part), last = parts.last(part), most = drops ? fused::NEAR : slice;
+    T* near = (T*)left.near + part * (parts.size < fused::NEAR ? parts.size : fused::NEAR) * inner;
+    for (int64_t i = first; i < last; i += most) {
+        const int64_t n = last - i < most ? last - i : most;
+        const T* rows = (const T*)left.rows;
+        if (drops) drop_between<T>(left.noise, rows, i * inner, (i + n) * inner, near);
+        work(i, n, drops ? near : rows + i * inner);
+    }
+}
+
 template <class T> void multiply(const fused::Multiply& q, int64_t threads) {
-    over_rows(q.n, threads, [&](int64_t, int64_t first, int64_t last) {
-        T* out = (T*)q.out + first * q.row;
-        for (int64_t i = first; i < last && !q.adds; ++i) {
-            T* at = (T*)q.out + i * q.row;
-            if (q.bias) __builtin_memcpy(at, q.bias, q.row * sizeof(T));
-            else __builtin_memset(at, 0, q.row * sizeof(T));
-        }
-        add_product<T>(last - first, (const T*)q.a + first * q.inner, q.inner, 1, q.inner, (const T*)q.b, q.row, out);
+    const Parts parts(q.n);
+    in_pieces(parts.count, threads, [&](int64_t part) {
+        over_left<T>(q.a, q.inner, parts, part, parts.size, [&](int64_t first, int64_t n, const T* a) {
+            T* out = (T*)q.out + first * q.row;
+            for (int64_t i = 0; i < n && !q.adds; ++i) {
+                if (q.bias) __builtin_memcpy(out + i * q.row, q.bias, q.row * sizeof(T));
+                else __builtin_memset(out + i * q.row, 0, q.row * sizeof(T));
+            }
+            add_product<T>(n, a, q.inner, 1, q.inner, (const T*)q.b, q.row, out);
+        });
     });
 }
 
@@ -84,15 +128,15 @@ constexpr int64_t SLICE = 256;  // rows whose numbers stay near while all of a p
 
 template <class T> void multiply_back(const fused::MultiplyBack& q, int64_t threads) {
     const int64_t size = q.inner * q.row;
-    over_rows(q.n, threads, [&](int64_t part, int64_t first, int64_t last) {
+    const Parts parts(q.n);
+    in_pieces(parts.count, threads, [&](int64_t part) {
         T* partial = (T*)q.partial + part * size;
         __builtin_memset(partial, 0, size * sizeof(T));
-        for (int64_t i = first; i < last; i += SLICE) {
-            const int64_t n = last - i < SLICE ? last - i : SLICE;
-            add_product<T>(q.inner, (const T*)q.a + i * q.inner, 1, q.inner, n, (const T*)q.grad + i * q.row, q.row, partial);
-        }
+        over_left<T>(q.a, q.inner, parts, part, SLICE, [&](int64_t first, int64_t n, const T* a) {
+            add_product<T>(q.inner, a, 1, q.inner, n, (const T*)q.grad + first * q.row, q.row, partial);
+        });
     });
-    sum_parts((const T*)q.partial, Parts(q.n).count, size, (T*)q.out, threads);
+    sum_parts((const T*)q.partial, parts.count, size, (T*)q.out, threads);
 }
 
 // to[BLOCK registers] = the sum of as many columns over n rows.
@@ -125,25 +169,6 @@ template <class T> void gather(const fused::Gather& q, int64_t threads) {
 template <class T> void add(const fused::Add& q, int64_t threads) {
     over_rows(q.count, threads, [&](int64_t, int64_t first, int64_t last) {
         for (int64_t k = first; k < last; ++k) ((T*)q.to)[k] += ((const T*)q.from)[k];
-    });
-}
-
-// The register at `place` of what decisions are about, dropped ones zero; `place` is a multiple of the width.
-template <class T> INLINE Vec<T> dropped_out(const Noise& noise, int64_t place, Vec<T> v) {
-    if (!noise.keep) return v;
-    return only<T>(lanes_of<T>(noise.keep[place >> 3] >> (place & 7)), v) * splat((T)noise.scale);
-}
-
-template <class T> void drop(const fused::Drop& q, int64_t threads) {
-    constexpr int W = Lanes<T>::width;
-    over_rows((q.count + W - 1) / W, threads, [&](int64_t, int64_t first, int64_t last) {
-        const int64_t end = last * W < q.count ? last * W : q.count;
-        int64_t k = first * W;
-        for (; k + W <= end; k += W) store((T*)q.to + k, dropped_out<T>(q.noise, k, load((const T*)q.from + k)));
-        for (; k < end; ++k) {
-            const bool kept = !q.noise.keep || (q.noise.keep[k >> 3] >> (k & 7)) & 1;
-            ((T*)q.to)[k] = kept ? ((const T*)q.from)[k] * (T)q.noise.scale : 0;
-        }
     });
 }
 

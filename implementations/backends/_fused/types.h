@@ -61,6 +61,7 @@ struct Attention {
 // in the lanes there are two of no use, so that those of a single head can be read as one register.
 constexpr int64_t stats_of(bool heads_in_lanes) { return heads_in_lanes ? 6 : 8; }
 constexpr int64_t PARTS = 64;  // of a sum over nodes; fixed, so that results do not depend on threads
+constexpr int64_t NEAR = 48;   // rows of a product's left side that are dropped out at once; a multiple of a tile's
 
 // A sparse matrix by row, and where each stored value lies in `values` and `noise`. A wide one is cut into bands of
 // columns, one after another, so that what a band's columns name stays near while all rows go by.
@@ -106,17 +107,25 @@ struct AttendCall {
     const Attention* attention;
     int64_t v2;
 };
+// A product's left side [n, inner]: rows as they are, or dropped out NEAR at a time while they are read.
+struct Left {
+    const void* rows;
+    Noise noise;
+    void* near;  // [PARTS x NEAR, inner], or [n + NEAR, inner] if that is less; null without noise
+};
 // out [n, row] = a [n, inner] b [inner, row] + bias, or added to what is there.
 struct Multiply {
     int64_t n, inner, row;
-    const void *a, *b, *bias;  // bias may be null
+    Left a;
+    const void *b, *bias;  // bias may be null
     void* out;
     int64_t adds;
 };
 // out [inner, row] = a^T grad, over the n rows of both.
 struct MultiplyBack {
     int64_t n, inner, row;
-    const void *a, *grad;
+    Left a;
+    const void* grad;
     void *out, *partial;  // partial [PARTS, inner, row]
 };
 // to[k] = from[index[k]], and zero where the index is negative.
