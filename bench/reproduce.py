@@ -130,7 +130,7 @@ class Reproduction:
         return part.seeds.least if row.leads or self.ask.only else part.seeds.beside
 
     def _next(self, affordable: Callable[[Row, int], bool]) -> tuple[list[Row], int] | None:
-        """The most uncertain row that may still get seeds, and to how many.
+        """The most uncertain row that may still get seeds, with those beside it that stand alike, and to how many.
 
         A row at most doubles its seeds before all are looked at again: a dear one must not keep others from verdicts.
         """
@@ -138,9 +138,17 @@ class Reproduction:
         for row in sorted(rows, key=self._uncertainty, reverse=True):
             further = self._further(row)
             if affordable(row, row.tried + further):
-                self._grown[row.require_line()] = seeds = row.tried + min(further, row.tried)
-                return [row], seeds
+                seeds = row.tried + min(further, row.tried)
+                batch = [row, *(other for other in self._alike(row, rows) if affordable(other, row.tried + further))]
+                self._grown |= {grown.require_line(): seeds for grown in batch}
+                return batch, seeds
         return None
+
+    def _alike(self, row: Row, rows: list[Row]) -> list[Row]:
+        """Those that may run beside the row, and have and lack as many seeds as it."""
+        stands = row.tried, self._further(row)
+        beside = [other for other in rows if other.line != row.line and _together(row, other)]
+        return [other for other in beside if (other.tried, self._further(other)) == stands]
 
     def _may_grow(self, row: Row) -> bool:
         """Whether more seeds are of use; of a row that lacks some it was asked for, more are asked for in vain."""

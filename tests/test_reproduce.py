@@ -182,6 +182,8 @@ def test_rows_of_a_claim_about_other_data_get_the_seeds_at_which_it_is_judged_an
         "ours/gcn/a/fast": 3,
     }
     assert {row.verdict.word for row in run.state.compared()} == {""}
+    grown = [(id_.split("/")[1], seeds) for id_, seeds in kind.asked if "fast" in id_ and seeds > 3]
+    assert grown == [("gat", 6), ("gatv2", 6), ("gat", 10), ("gatv2", 10)]  # side by side
 
 
 @pytest.mark.parametrize(("ask", "expected"), [({"seeds": 5}, 5), ({"full": True}, 10)])
