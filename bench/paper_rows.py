@@ -214,13 +214,12 @@ def _orderings(table: TableFile, asked: OrderingRow, rows: Sequence[Row]) -> Ite
             continue
         printed = (better.published, worse.published) if better.published and worse.published else None
         if printed or asked.claim:
-            yield OrderingResult(asked, column, backend, printed, _ordered(table, better, worse))
+            yield OrderingResult(asked, column, backend, printed, _ordered(table, printed, better, worse))
 
 
-def _ordered(table: TableFile, better: Row, worse: Row) -> Ordering:
-    published = better.published
-    runs = (published.runs if published else table.runs) or 1
-    higher = published.higher_is_better if published else table.higher_is_better
+def _ordered(table: TableFile, printed: tuple[Published, Published] | None, better: Row, worse: Row) -> Ordering:
+    said = printed[0] if printed else table
+    runs, higher = said.runs or 1, said.higher_is_better
     ours = reproduction.order(better.sample.values, worse.sample.values, runs, higher)
     differs = better.differs or worse.differs
     return replace(ours, verdict=Verdict("protocol differs", differs)) if differs else ours

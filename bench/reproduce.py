@@ -130,7 +130,7 @@ class Reproduction:
         return part.seeds.least if row.leads or self.ask.only else part.seeds.beside
 
     def _next(self, affordable: Callable[[Row, int], bool]) -> tuple[list[Row], int] | None:
-        """The most uncertain row that may still get seeds, with those beside it that stand alike, and to how many.
+        """The most uncertain row that may still get seeds, and to how many.
 
         A row at most doubles its seeds before all are looked at again: a dear one must not keep others from verdicts.
         """
@@ -138,17 +138,9 @@ class Reproduction:
         for row in sorted(rows, key=self._uncertainty, reverse=True):
             further = self._further(row)
             if affordable(row, row.tried + further):
-                seeds = row.tried + min(further, row.tried)
-                batch = [row, *(other for other in self._alike(row, rows) if affordable(other, row.tried + further))]
-                self._grown |= {grown.require_line(): seeds for grown in batch}
-                return batch, seeds
+                self._grown[row.require_line()] = seeds = row.tried + min(further, row.tried)
+                return [row], seeds
         return None
-
-    def _alike(self, row: Row, rows: list[Row]) -> list[Row]:
-        """Those that may run beside the row, and have and lack as many seeds as it."""
-        stands = row.tried, self._further(row)
-        beside = [other for other in rows if other.line != row.line and _together(row, other)]
-        return [other for other in beside if (other.tried, self._further(other)) == stands]
 
     def _may_grow(self, row: Row) -> bool:
         """Whether more seeds are of use; of a row that lacks some it was asked for, more are asked for in vain."""
@@ -159,25 +151,14 @@ class Reproduction:
     def _further(self, row: Row) -> int:
         """Seeds that a verdict on the row still needs, as far as the file allows them; 0 where nothing is judged."""
         part, values = row.require_part(), list(row.sample.values.values())
-        if row.differs or not values:
+        if row.published is None or not row.published.verified or row.differs or not values:
             return 0
         room = max(0, part.seeds.most - row.tried)
-        if row.published is None:
-            return min(room, max(0, self._runs_of_claim(row) - len(values)))
-        if not row.published.verified:
-            return 0
         return min(room, reproduction.further_seeds(row.published, values, row.rule))
 
     def _uncertainty(self, row: Row) -> float:
-        values = list(row.sample.values.values())
-        if row.published is None:
-            return self._runs_of_claim(row) / len(values)  # `_further` is zero without a value
-        return reproduction.uncertainty(row.published, values, row.rule)
-
-    def _runs_of_claim(self, row: Row) -> int:
-        """At how many seeds an ordering is judged that the paper claims of other data; 0 if it claims none."""
-        line = row.require_line()
-        return (self.table.runs or 0) if self.table.claimed(line.part, line.subject) else 0
+        assert row.published  # `_further` is zero without
+        return reproduction.uncertainty(row.published, list(row.sample.values.values()), row.rule)
 
     def _affordable_early(self, row: Row, seeds: int) -> bool:
         """Whether so many seeds leave the other back ends their share of the time budget."""

@@ -18,7 +18,7 @@ of equivalence: `reproduced` if the 90 % interval of our mean (two one-sided tes
 
 An ordering (GATv2 above GAT) is judged at the paper's own number of runs and not before: `reproduced` if the one-sided
 test for the paper's direction has p < 0.05, paired where both have the same seeds, else Welch's. Where the paper claims
-it of other data only, the number of runs is the table file's, and seeds are added up to it.
+it of other data only, the number of runs is the table file's.
 
 A count, which has no spread, is `reproduced` if it is equal.
 """

@@ -138,12 +138,6 @@ class TableFile(Asked):
         """The rule by which a part's rows are judged."""
         return self.rule if part.width is None else self.rule.model_copy(update={"width": part.width})
 
-    def claimed(self, part: str, subject: str) -> bool:
-        """Whether the paper's word on other data is held against a subject, which then needs the table's `runs`."""
-        return any(
-            asked.claim and asked.part == part and subject in (asked.better, asked.worse) for asked in self.ordering
-        )
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         rows, parts = [row.row for row in self.published], [part.name for part in self.part]

@@ -96,7 +96,7 @@ def with_decisions(given: TrainingProblem, of: Pass) -> Tensor:
     return x
 
 
-def test_a_step_on_a_graph_of_ogbn_arxivs_proportions_holds_less_than_its_size_in_600_mb(monkeypatch):
+def test_the_step_of_gatv2_on_a_tenth_of_ogbn_arxiv_takes_less_than_a_tenth_of_600_mb(monkeypatch):
     monkeypatch.setattr(receptive, "order_of", lambda edges: None)
     shrunk = 10
     graph = random_graph(169_343 // shrunk, 2_500_000 // shrunk)
@@ -118,7 +118,7 @@ def test_a_step_on_a_graph_of_ogbn_arxivs_proportions_holds_less_than_its_size_i
     )
     trainer = fused_step.BACKEND.whole_step(gatv2, given)
     masks = sum(mask.keep.nbytes for mask in trainer.training.masks)
-    assert trainer.training.arena.peak * 4 + masks < 600e6 / shrunk
+    assert trainer.training.arena.peak * torch.float32.itemsize + masks < 600e6 / shrunk
 
 
 @pytest.mark.parametrize("threads", [1, 2])

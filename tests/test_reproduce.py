@@ -170,22 +170,6 @@ def test_the_time_budget_ends_it_and_says_what_it_cut(told, tmp_path):
     assert run.remarks()[0] == "ours/gat/a/fast: 3 more seeds; of the time budget of 20 min, nothing is left"
 
 
-def test_rows_of_a_claim_about_other_data_get_the_seeds_at_which_it_is_judged_and_others_none(told, tmp_path):
-    kind = told({("gat", "a"): STEADY, ("gatv2", "a"): WILD, ("gcn", "a"): WILD})
-    claim = {"part": "ours", "better": "gatv2", "worse": "gat", "claim": "above GAT on another graph"}
-    part = {"name": "ours", "kind": "told", "protocol": "p", "seeds": {"least": 3, "most": 12, "beside": 2}}
-    run = reproduction_of(told_table(published=[], part=[part], ordering=[claim]), tmp_path)
-    run.run()
-    assert {line.id: seeds for line, seeds in kind.seeds.items() if line.backend == "fast"} == {
-        "ours/gat/a/fast": 10,
-        "ours/gatv2/a/fast": 10,
-        "ours/gcn/a/fast": 3,
-    }
-    assert {row.verdict.word for row in run.state.compared()} == {""}
-    grown = [(id_.split("/")[1], seeds) for id_, seeds in kind.asked if "fast" in id_ and seeds > 3]
-    assert grown == [("gat", 6), ("gatv2", 6), ("gat", 10), ("gatv2", 10)]  # side by side
-
-
 @pytest.mark.parametrize(("ask", "expected"), [({"seeds": 5}, 5), ({"full": True}, 10)])
 def test_a_given_number_of_seeds_is_run_for_every_row(told, tmp_path, ask, expected):
     kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})

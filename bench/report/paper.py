@@ -28,7 +28,7 @@ RULE = (
     "equivalence within {margin}.",
     "The ordering of two methods is judged at the paper's number of runs and not before, by a one-sided test at 5 % in "
     "the paper's direction, paired by seed (Welch's without shared seeds); what the paper claims of other data only, "
-    "at the number of runs that the file declares, for which seeds are added. Unverified values are never judged. "
+    "at the number of runs that the file declares. Unverified values are never judged. "
     "Diverged and failed runs are counted under seeds; none is replaced.",
 )
 _MAIN = ("row", "published", "ours", "95 % prediction interval", "verdict", "seeds", "protocol", "wall time")

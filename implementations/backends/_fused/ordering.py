@@ -6,6 +6,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 
+from implementations.backends._fused import library
 from implementations.backends._fused.structures import BAND, Edges
 from implementations.contract import Graph
 
@@ -18,13 +19,18 @@ LEAST_GAIN = 0.05
 
 
 def order_of(edges: Edges) -> Tensor | None:
-    """The nodes in their new order, [N] int64; None where it would gain nothing, or has too many edges.
-
-    Reverse Cuthill-McKee: breadth first from a node of low degree, neighbours of low degree first (Cuthill & McKee
-    1969, reversed by George 1971). It shortens citation graphs; of a random graph there is nothing to shorten.
-    """
+    """The nodes in their new order, [N] int64; None where it would gain nothing, or has too many edges."""
     if edges.num_nodes <= FEWEST_NODES or edges.num_edges > MOST_EDGES:
         return None
+    order = _shortened(edges)
+    library.release_scratch()  # some numbers an edge, which would lie beside the step's own memory
+    return order
+
+
+def _shortened(edges: Edges) -> Tensor | None:
+    """Reverse Cuthill-McKee: breadth first from a node of low degree, neighbours of low degree first (Cuthill & McKee
+    1969, reversed by George 1971). It shortens citation graphs; of a random graph there is nothing to shorten.
+    """
     N = edges.num_nodes
     rows, columns = edges.target_rows.numpy(), edges.source_of.numpy()
     adjacency = sparse.csr_array((np.ones(len(columns), dtype=np.int8), columns, rows), shape=(N, N))

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from implementations.backends._fused import library
 from implementations.backends._fused.arena import Arena
 from implementations.backends._fused.calls import Program
 from implementations.backends._fused.inputs import restricted
@@ -125,6 +124,5 @@ def _planned(net: Net, *data: Data) -> list[Pass]:
         measured = Arena(net.dtype)
         Pass(net, each, measured)
         size = max(size, measured.peak)
-    library.release_scratch()  # of numbering the nodes, which is as large
     block = torch.empty(size, dtype=net.dtype)
     return [Pass(net, each, Arena(net.dtype, block)) for each in data]
