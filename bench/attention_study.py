@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from bench import attention_facts
-from bench.network import Network
 from bench.outcomes import Attention, HeadAttention
-from bench.train import Inputs
+from bench.training.network import Network
+from bench.training.train import Inputs
 from implementations.contract import Backend, Graph, LayerConfig, Operator, parameters_by_name
 
 

@@ -15,17 +15,16 @@ from bench.plugins import BACKENDS, DATASETS
 from bench.work import digest
 from implementations.contract import CONTRACT_VERSION
 
-# Modules of `bench` whose change can move a number; the others only plan, show or store.
+# What of `bench` can move a number when it changes; the rest only plans, shows or stores.
 MEASURING = (
-    "network.py", "train.py", "objective.py", "parts.py", "sampling.py", "stored.py", "timing.py", "ceilings.py",
-    "anatomy.py", "tuning.py", "jobs.py", "rig.py", "seeds.py", "task.py", "parity.py", "noise.py", "relational.py",
-    "readout.py", "optimizer.py",
-    "datasets", "devices",
+    "training", "speed/timing.py", "speed/ceilings.py", "speed/anatomy.py", "tuning/search.py", "datasets", "devices",
+    "jobs.py", "rig.py", "seeds.py", "task.py", "parity.py",
 )  # fmt: skip
 SOURCES = {".py", ".cpp", ".h"}
 
 # What a job is asked and answered with: a worker with another version of it would misunderstand.
-SPOKEN = ("config.py", "study_config.py", "work.py", "outcomes.py", "worker.py", "pool.py", "crew.py", "dask_worker.py")
+SPOKEN = ("config.py", "study_config.py", "work.py", "outcomes.py", *(f"workers/{name}.py" for name in (
+    "worker", "pool", "crew", "dask_worker")))  # fmt: skip
 Machine = tuple[str, str, int | None]
 """Name, architecture and cores."""
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from bench import mlflow_store
 from bench.errors import UserError
+from bench.tracking import mlflow_store
 
 COMMANDS = {
     "run": "run an experiment, or finish one that was interrupted",

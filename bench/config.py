@@ -81,7 +81,7 @@ class Architecture(Asked):
     layer_norm: bool = False  # of each layer's activated output, before dropout
     batch_norm: bool = False  # of each layer's output, before it is activated
     # linear: a linear map with ReLU comes before the first layer, one to the classes after the last, which is then as
-    # the others are. gated: of numbers of whole graphs, as in `bench.readout`; all layers are as the first.
+    # the others are. gated: of numbers of whole graphs, as in `bench.training.readout`; all layers are as the first.
     ends: Literal["attention", "linear", "gated"] = "attention"
     decoder: LinkDecoder | None = None  # of data sets of links
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bench.errors import UserError
-from bench.plugins import unknown
+from bench.errors import UserError, unknown
 from bench.task import Dataset, DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
 
 Report = Callable[[str], None]

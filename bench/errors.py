@@ -1,12 +1,24 @@
-"""The one error that reaches a person as a line instead of a traceback, and naming the file that another is about."""
+"""The one error that reaches a person as a line instead of a traceback, and what such lines say of names and files."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MOST_NAMED = 20  # of names that there are
 
 
 class UserError(Exception):
     """The user's mistake, or something only the user can mend: what was wrong, where, and what to do. Exit code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """ "there is no back end 'pig'; did you mean 'pyg'?" """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    cure = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:MOST_NAMED])}{more}"
+    return f"there is no {kind} {name!r}; {cure}"
 
 
 def folder_of(variable: str, text: str) -> Path:

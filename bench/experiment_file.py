@@ -7,8 +7,8 @@ from typing import Any
 
 from bench import settings, toml_file
 from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches
-from bench.errors import UserError
-from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins, unknown
+from bench.errors import UserError, unknown
+from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins
 from bench.study_config import SCHEMAS, AttentionStudy, LookupArchitecture, LookupStudy, Study
 from bench.task import DatasetInfo
 

@@ -8,27 +8,16 @@ from pathlib import Path
 
 import torch
 
-from bench import (
-    anatomy,
-    attention_study,
-    ceilings,
-    lookup,
-    network,
-    objective,
-    parity,
-    parts,
-    saved_model,
-    seeds,
-    timing,
-    train,
-)
+from bench import attention_study, lookup, parity, saved_model, seeds
 from bench.config import Architecture, Setting, Training
 from bench.device import Device
 from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
 from bench.rig import GraphJob, Place, Rig, TooLarge, Unsupported, enter, task_of
 from bench.settings import apply, current
+from bench.speed import anatomy, ceilings, timing
 from bench.task import DataUnavailable, NodeTask
-from bench.train import Material
+from bench.training import network, objective, parts, train
+from bench.training.train import Material
 from bench.work import AttentionJob, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Trainer
 from implementations.features import is_sparse
@@ -175,7 +164,7 @@ def _samples(measured: timing.Measured) -> Samples:
 
 
 def _tune(rig: Rig, job: TuneJob, place: Place, progress: Progress) -> Tuned:
-    from bench import tuning  # imports Optuna and SQLAlchemy, which no other job needs
+    from bench.tuning import search  # imports Optuna and SQLAlchemy, which no other job needs
 
     def evaluate(settings: dict[str, Setting], seed: int) -> tuple[float, int]:
         architecture, training = apply(settings, job.architecture, job.training)
@@ -191,7 +180,7 @@ def _tune(rig: Rig, job: TuneJob, place: Place, progress: Progress) -> Tuned:
         progress(f"trial {number} done: validation {100 * value:.2f} %")
 
     defaults = current(job.space, job.architecture, job.training)
-    return tuning.tune(job, defaults, place.storage_url, evaluate, on_trial)
+    return search.tune(job, defaults, place.storage_url, evaluate, on_trial)
 
 
 def fit(rig: Rig, job: FitJob, place: Place, progress: Progress) -> Fitted:

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from bench.folder import ResultsFolder
 from bench.options import Options
+from bench.paper.table import Part
 from bench.progress import Display
 from bench.records import Record
-
-if TYPE_CHECKING:
-    from bench.table_file import Part
 
 
 class Line(NamedTuple):
@@ -53,18 +51,18 @@ class Means:
 class Kind(Protocol):
     """One file in `bench/kinds/` that exports `KIND`."""
 
-    def problems(self, part: "Part") -> Iterator[str]:
+    def problems(self, part: Part) -> Iterator[str]:
         """What is wrong with the part's `experiment`, with names that exist."""
         ...
 
-    def lines(self, part: "Part") -> list[Line]:
+    def lines(self, part: Part) -> list[Line]:
         """What the part measures; of the same subject and column, the preferred back end first."""
         ...
 
-    def run(self, part: "Part", lines: Sequence[Line], seeds: int, means: Means) -> int:
+    def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
         """Bring these lines to so many seeds, running only what is not recorded; returns how many jobs failed."""
         ...
 
-    def samples(self, part: "Part", records: Sequence[Record]) -> Mapping[Line, Sample]:
+    def samples(self, part: Part, records: Sequence[Record]) -> Mapping[Line, Sample]:
         """What is there of each line."""
         ...

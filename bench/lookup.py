@@ -15,7 +15,7 @@ from bench import attention_facts, lookup_data, seeds
 from bench.lookup_model import LookupNetwork
 from bench.outcomes import Attention, HeatMap, LookedUp
 from bench.plugins import OPERATORS
-from bench.train import Diverged
+from bench.training.train import Diverged
 from bench.work import LookupJob
 
 IMPROVEMENT = 1e-4  # of test accuracy; less does not count, in the released code either

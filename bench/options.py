@@ -4,9 +4,9 @@ import argparse
 import os
 from dataclasses import dataclass
 
-from bench import study_store
 from bench.cli import positive, storage_url
 from bench.folder import ResultsFolder
+from bench.tuning import study_store
 
 
 @dataclass(frozen=True)

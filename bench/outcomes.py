@@ -58,11 +58,11 @@ class TrackTiming(Frozen):
     first_step_s: float
     peak_bytes: int | None  # beyond what was resident before the model was built
     whole_step: bool = False  # the back end's own training step, not the runner's over its layers
-    parts_s: dict[str, float] = {}  # what a training step is made of, where that was asked for; see `bench.anatomy`
+    parts_s: dict[str, float] = {}  # what a training step is made of, if that was asked; see `bench.speed.anatomy`
 
 
 class Ceilings(Frozen):
-    """What the machine reached at most, in the same process just before; see `bench.ceilings`."""
+    """What the machine reached at most, in the same process just before; see `bench.speed.ceilings`."""
 
     gemm_flops_per_s: float  # float32
     copy_bytes_per_s: float  # read and written

@@ -12,9 +12,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bench import parts, seeds
+from bench import seeds
 from bench.outcomes import Check, Checked
 from bench.task import NodeTask
+from bench.training import parts
 from implementations.adversarial import ADVERSARIAL, inputs
 from implementations.contract import Backend, Graph, LayerConfig, Operator
 from implementations.dropout_check import compare_dropout

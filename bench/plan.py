@@ -13,10 +13,11 @@ from typing import Any
 from bench import seeds, settings
 from bench.basis import Machine, basis, speed_basis, this_machine
 from bench.config import Architecture, Experiment, Setting, Training
-from bench.network import layer_configs
+from bench.durations import roughly
 from bench.outcomes import Checked, Fitted, Timed, Tuned
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
+from bench.training.network import layer_configs
 from bench.work import CellKey, FitJob, ParityJob, SpeedJob, TuneJob
 
 
@@ -171,17 +172,9 @@ def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapp
     if needed_s is None or needed_s <= allowed_s:
         return None
     return (
-        f"would take {duration(needed_s)} for {len(experiment.seeds)} seeds of {epochs:.0f} epochs ({how}, "
-        f"{cost.epoch_s[job.key]:.2f} s each as measured); the file allows {duration(allowed_s)}"
+        f"would take {roughly(needed_s)} for {len(experiment.seeds)} seeds of {epochs:.0f} epochs ({how}, "
+        f"{cost.epoch_s[job.key]:.2f} s each as measured); the file allows {roughly(allowed_s)}"
     )
-
-
-def duration(seconds: float) -> str:
-    """ "45 s", "12 min", "3 h 20 min"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Record]) -> tuple[float, str]:

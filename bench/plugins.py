@@ -1,16 +1,14 @@
 """How `bench` reaches what it compares: by name, from a folder of files or from another package's entry points."""
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from bench.device import Device
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.task import Dataset
 from implementations.contract import Backend, Operator
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from bench.kind import Kind
 
 T = TypeVar("T")
-MOST_NAMED = 20  # of names that there are
 
 
 @dataclass(frozen=True)
@@ -73,15 +70,6 @@ class Plugins(Generic[T]):
         except UserError as problem:
             return str(problem)
         return None
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """ "there is no back end 'pig'; did you mean 'pyg'?" """
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    cure = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:MOST_NAMED])}{more}"
-    return f"there is no {kind} {name!r}; {cure}"
 
 
 BACKENDS = Plugins[Backend]("back end", "implementations.backends", "BACKEND", "gat_bench.backends")

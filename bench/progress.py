@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from bench.config import Setting
+from bench.durations import roughly
 from bench.outcomes import Attended, Checked, Fitted, LookedUp, NotDone, Outcome, Timed, Tuned
-from bench.plan import duration
 from bench.work import AttentionJob, FitJob, Job, LookupJob, SpeedJob
 
 MS = 1000.0
@@ -151,4 +151,4 @@ def _short(value: Setting) -> str:
 
 
 def _left(left_s: float | None) -> str:
-    return "" if left_s is None else f", about {duration(left_s)} left"
+    return "" if left_s is None else f", about {roughly(left_s)} left"

@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import network, objective, parts, seeds
+from bench import seeds
 from bench.config import Architecture, Protocol, Training
 from bench.device import Device
-from bench.noise import with_noise
-from bench.parts import Batches, Part
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
-from bench.readout import GatedEnds
 from bench.task import DatasetInfo, NodeData, NodeTask, Split, row_normalised
-from bench.train import Inputs, Material
+from bench.training import network, objective, parts
+from bench.training.noise import with_noise
+from bench.training.parts import Batches, Part
+from bench.training.readout import GatedEnds
+from bench.training.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, Graph, LayerConfig, Operator, Sampling
 from implementations.features import is_sparse

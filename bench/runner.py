@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bench import best_models, plan, records, study_store
+from bench import best_models, plan, records
 from bench.config import Experiment
-from bench.crew import Finished
+from bench.durations import roughly
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
 from bench.options import Options
@@ -19,9 +19,12 @@ from bench.progress import Display, news, title
 from bench.records import Record
 from bench.rig import GIB
 from bench.task import DataUnavailable
+from bench.tuning import study_store
 from bench.work import CellKey, FitJob, Job, SpeedJob, TuneJob
-from bench.worker import Done
-from bench.workforce import Terms, engage
+from bench.workers.crew import Finished
+from bench.workers.engage import engage
+from bench.workers.worker import Done
+from bench.workers.workforce import Terms
 
 
 class Listener(Protocol):
@@ -154,8 +157,8 @@ class Grid:
                 needed_s = cost.study_s(self.experiment, study.key) or 0.0
                 self._refuse(
                     study,
-                    f"a study of {study.trials} trials on {study.backend} would take up to {plan.duration(needed_s)}; "
-                    f"the file allows {plan.duration(allowed_s)}",
+                    f"a study of {study.trials} trials on {study.backend} would take up to {roughly(needed_s)}; "
+                    f"the file allows {roughly(allowed_s)}",
                 )
         return studies
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import network
 from bench.errors import UserError
 from bench.folder import write_atomically
 from bench.plugins import BACKENDS, OPERATORS
 from bench.task import row_normalised
-from bench.train import Inputs, evaluate
+from bench.training import network
+from bench.training.train import Inputs, evaluate
 from bench.work import FitJob
 from implementations.contract import Graph
 

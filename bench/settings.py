@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import ValidationError
 
 from bench.config import Architecture, Choice, Experiment, FloatRange, Setting, Training
-from bench.plugins import unknown
+from bench.errors import unknown
 
 
 def names() -> list[str]:

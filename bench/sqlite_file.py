@@ -1,10 +1,10 @@
-"""An SQLite file that others own, MLflow and Optuna: its URL, whether it is sound, setting it aside."""
+"""An SQLite file that others own, MLflow and Optuna: its URL, how that is printed, whether the file is sound."""
 
 import sqlite3
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 _SCHEME = "sqlite:///"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -69,3 +69,12 @@ def set_aside(path: Path) -> Path:
         if companion.exists():
             companion.rename(aside.with_name(aside.name + part))
     return aside
+
+
+def shown(uri: str) -> str:
+    """A store's URI as it may be printed: a file's path, or an address without user and password."""
+    path = path_of(uri)
+    if path is not None:
+        return str(path)
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

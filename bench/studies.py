@@ -1,94 +1,22 @@
-"""From a study to its jobs, and from its jobs to records: what is recorded is never run again."""
+"""Runs a study: what is missing becomes records, and what is recorded is never run again."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench import experiment_file, records
-from bench.basis import attention_basis, lookup_basis
 from bench.folder import ResultsFolder
 from bench.options import Options
 from bench.outcomes import NotDone
 from bench.progress import Display, display, news, title
 from bench.records import Record
 from bench.runner import Listener
-from bench.study_config import (
-    AttentionStudy,
-    LayerHabits,
-    LookupArchitecture,
-    LookupModel,
-    LookupStudy,
-    LookupTraining,
-    Study,
-    StudyProtocol,
-)
+from bench.study_config import Study
+from bench.study_jobs import jobs
 from bench.views import live_tracking, write_views
-from bench.work import AttentionJob, Job, LookupJob
-from bench.workforce import Terms, Workforce, engage
-
-BACKEND = "shared structure"
-"""What computes a DictionaryLookup: neither a library nor a plug-in, but `bench.lookup_model`."""
-
-
-def jobs(study: Study) -> list[LookupJob] | list[LookupJob | AttentionJob]:
-    """All jobs of a study, seed after seed, protocol after protocol, small ones first."""
-    match study:
-        case LookupStudy():
-            return [
-                lookup_job(model, size, protocol, study.training, study.device, seed)
-                for seed in study.seeds
-                for protocol in study.protocols
-                for size in sorted(study.sizes)
-                for model in study.models
-            ]
-        case AttentionStudy():
-            return list(_attention_jobs(study))
-
-
-def lookup_job(
-    model: LookupModel,
-    size: int,
-    protocol: StudyProtocol,
-    training: LookupTraining,
-    device: str,
-    seed: int,
-    attention_graphs: int = 0,
-) -> LookupJob:
-    """One point of one curve."""
-    habits = protocol.layer.get(model.operator, LayerHabits())
-    return LookupJob(
-        backend=BACKEND,
-        operator=model.operator,
-        dataset=f"lookup k={size}",
-        device=device,
-        basis=lookup_basis(),
-        size=size,
-        protocol=protocol.plain(),
-        architecture=LookupArchitecture(heads=model.heads, **habits.model_dump()),
-        training=training,
-        seed=seed,
-        attention_graphs=attention_graphs,
-    )
-
-
-def _attention_jobs(study: AttentionStudy) -> Iterator[LookupJob | AttentionJob]:
-    lookup, graph = study.lookup, study.graph
-    for seed in study.seeds:
-        for model in study.models:
-            yield lookup_job(model, lookup.size, lookup.protocol, lookup.training, study.device, seed, lookup.graphs)
-        for operator in study.operators:
-            yield AttentionJob(
-                backend=graph.backend,
-                operator=operator,
-                dataset=graph.dataset,
-                device=study.device,
-                basis=attention_basis(graph.backend, graph.dataset),
-                protocol=graph.protocol,
-                architecture=graph.architecture,
-                training=graph.training,
-                seed=seed,
-                min_degree=graph.min_degree,
-            )
+from bench.work import Job
+from bench.workers.engage import engage
+from bench.workers.workforce import Terms, Workforce
 
 
 def run(study: Study, folder: ResultsFolder, options: Options | None = None, mlflow: str | None = None) -> int:
@@ -158,16 +86,6 @@ class StudyRun:
         if record is None or not record.final:
             return False
         return not (self.options.retry and isinstance(record.outcome, NotDone))
-
-
-def of_study(study: Study, found: Sequence[Record]) -> list[tuple[Job, Record | None]]:
-    """Each job of the study with the newest record that answers it, by whatever version of the code."""
-    done = {_question(record.job): record for record in found}
-    return [(job, done.get(_question(job))) for job in jobs(study)]
-
-
-def _question(job: Job) -> str:
-    return job.model_copy(update={"basis": ""}).id
 
 
 def read(name: str) -> Study:

@@ -60,7 +60,7 @@ class DatasetInfo:
     splits: tuple[str, ...]  # what `protocol.split` may name; the first is "default"
     digest: str  # of the files' digests, or of the generator's parameters
     graphs: int = 1  # 0: many, and not known before they are loaded
-    metric: str = ""  # a name in `bench.objective.SCORES`; "": accuracy, or micro-F1 where nodes have many labels
+    metric: str = ""  # one of `bench.training.objective.SCORES`; "": accuracy, or micro-F1 where nodes have many labels
     unit: float = 1.0  # what an error is counted in
 
     @property

@@ -8,8 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import UserError
-from bench.plugins import unknown
+from bench.errors import UserError, unknown
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

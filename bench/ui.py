@@ -16,10 +16,11 @@ from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from bench import mlflow_store, mlflow_views, sqlite_file
+from bench import sqlite_file
 from bench.cli import say
 from bench.errors import UserError
 from bench.folder import SNAPSHOT
+from bench.tracking import mlflow_store, pages
 
 HOST = "127.0.0.1"
 
@@ -47,7 +48,7 @@ def serve(results: Path, port: int, uri: str | None) -> None:
         UserError: there is nothing to show, the port is taken, or the server does not start.
     """
     if uri and uri.startswith(("http://", "https://")):
-        say_links(uri.rstrip("/"), mlflow_store.shown(uri).rstrip("/"))
+        say_links(uri.rstrip("/"), sqlite_file.shown(uri).rstrip("/"))
         return
     _check_store(results, uri)
     check_port(port, "make ui")
@@ -170,18 +171,18 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 def say_links(address: str, shown: str) -> None:
     """Where to look: a line for each experiment at `address`, which people see as `shown`."""
     experiments = {found["name"]: found["experiment_id"] for found in _experiments(address, shown)}
-    cells = sorted(name for name in experiments if mlflow_views.jobs_name(name) in experiments)
+    cells = sorted(name for name in experiments if pages.jobs_name(name) in experiments)
     if not cells:
         raise UserError(f"{shown}: nothing has been run into this MLflow yet; `make bench` does")
     say(f"MLflow is at {shown}/")
     for name in cells:
-        say(f"  {name}: {shown}/{mlflow_views.link(experiments[name], mlflow_views.CELLS)}")
-        jobs_id = experiments[mlflow_views.jobs_name(name)]
-        say(f"    its jobs: {shown}/{mlflow_views.link(jobs_id, mlflow_views.JOBS)}")
+        say(f"  {name}: {shown}/{pages.link(experiments[name], pages.CELLS)}")
+        jobs_id = experiments[pages.jobs_name(name)]
+        say(f"    its jobs: {shown}/{pages.link(jobs_id, pages.JOBS)}")
 
 
 def _experiments(address: str, shown: str) -> list[dict[str, Any]]:
-    question = {"max_results": 1000, "filter": f"tags.{mlflow_views.KIND_TAG} LIKE '%'"}
+    question = {"max_results": 1000, "filter": f"tags.{pages.KIND_TAG} LIKE '%'"}
     request = Request(
         f"{address}/api/2.0/mlflow/experiments/search",
         json.dumps(question).encode(),

@@ -15,9 +15,9 @@ from bench.study_config import AttentionStudy, LookupStudy, Study
 from bench.task import DatasetInfo
 
 if TYPE_CHECKING:
-    from bench.mlflow_runs import Row as TrackedRow
-    from bench.paper_rows import PaperTable
-    from bench.tracking import Tracking
+    from bench.paper.rows import PaperTable
+    from bench.tracking.runs import Row as TrackedRow
+    from bench.tracking.writer import Tracking
 
 
 def write_views(folder: ResultsFolder) -> None:
@@ -89,7 +89,7 @@ def sync(uri: str | None, folder: ResultsFolder) -> None:
     Raises:
         TrackingUnavailable: the store cannot be written; the records are not touched.
     """
-    from bench.tracking import Tracking
+    from bench.tracking.writer import Tracking
 
     experiment, records = folder.asked(), folder.records()
     tracking = Tracking(uri, folder.path.parent, dataset_infos(experiment))
@@ -99,7 +99,7 @@ def sync(uri: str | None, folder: ResultsFolder) -> None:
 
 def sync_table(uri: str | None, folder: ResultsFolder, found: "PaperTable") -> list[str]:
     """The same for a paper's table; returns what the user should see."""
-    from bench.tracking import Tracking
+    from bench.tracking.writer import Tracking
 
     tracking = Tracking(uri, folder.path.parent, {})
     tracking.heal()
@@ -166,8 +166,8 @@ class LiveTracking:
         self._thread.join()
 
     def _follow(self) -> None:
-        from bench.mlflow_store import TrackingUnavailable
-        from bench.tracking import Tracking
+        from bench.tracking.mlflow_store import TrackingUnavailable
+        from bench.tracking.writer import Tracking
 
         try:
             with self._at_work:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import experiment_file, table_file
+from bench import experiment_file
+from bench.paper import table_file
 
 SEED = 5
 Tree = dict[str, Any]

@@ -13,7 +13,8 @@ import ppi_files
 import record_builders
 from broken_files import SEED, Broken
 
-from bench import experiment_file, table_file
+from bench import experiment_file
+from bench.paper import table_file
 
 RESULTS = ("--results", "{folder}/results")
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from mlflow import MlflowClient
 
 from bench import records, sqlite_file
-from bench.mlflow_views import jobs_name
+from bench.tracking.pages import jobs_name
 
 START_S = 180.0
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}

@@ -5,14 +5,14 @@ import torch
 from test_throughput import results, timed
 from test_train import Counting, Scaled, inputs
 
-from bench import anatomy
 from bench.config import Timing, Training
 from bench.outcomes import TrackTiming
 from bench.records import Record
 from bench.report import parts as table_of_parts
 from bench.report import special
 from bench.report.wording import Footnotes
-from bench.train import Autograd
+from bench.speed import anatomy
+from bench.training.train import Autograd
 
 CPU = torch.device("cpu")
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ MODULES = {
 
 # Library -> the only modules that may import it.
 CONFINED = {
-    "mlflow": {"bench.tracking", "bench.mlflow_models"},
-    "optuna": {"bench.tuning", "bench.study_store"},
+    "mlflow": {"bench.tracking.client", "bench.tracking.models"},
+    "optuna": {"bench.tuning.search", "bench.tuning.study_store"},
     # plain_loop is what `bench overhead` compares the runner with: a script without this project.
-    "torch_geometric": {"implementations.backends.pyg", "bench.plain_loop"},
+    "torch_geometric": {"implementations.backends.pyg", "bench.speed.plain_loop"},
     "dgl": {"implementations.backends.dgl"},
     "matplotlib": {
         "bench.report.canvas",
@@ -31,7 +32,7 @@ CONFINED = {
     },
     "jinja2": {"bench.report.html"},
     "pandas": {"bench.datasets._ogb"},
-    "distributed": {"bench.cluster", "bench.dask_worker"},
+    "distributed": {"bench.workers.cluster", "bench.workers.dask_worker"},
 }
 
 # Module -> the modules of ours that it may import; whoever is not named here is free within its package's rule.
@@ -43,62 +44,70 @@ ALLOWED = {
     "bench.seeds": set(),
     "bench.summary": set(),
     "bench.device": set(),
-    "bench.timing": {"bench.device"},
+    "bench.speed.timing": {"bench.device"},
     "bench.study_config": {"bench.config"},
     "bench.work": {"bench.config", "bench.study_config"},
     "bench.outcomes": {"bench.config"},
     "bench.records": {"bench.config", "bench.errors", "bench.outcomes", "bench.work"},
     "bench.task": {"implementations.contract", "implementations.features"},
-    "bench.floor": {"implementations.contract"},
-    "bench.ceilings": {"bench.device", "bench.outcomes"},
-    "bench.anatomy": {"implementations.contract"},
-    "bench.objective": set(),
-    "bench.stored": {"implementations.contract"},
-    "bench.sampling": {"bench.stored", "implementations.contract"},
-    "bench.parts": {
+    "bench.speed.floor": {"implementations.contract"},
+    "bench.speed.ceilings": {"bench.device", "bench.outcomes"},
+    "bench.speed.anatomy": {"implementations.contract"},
+    "bench.training.objective": set(),
+    "bench.training.stored": {"implementations.contract"},
+    "bench.training.sampling": {"bench.training.stored", "implementations.contract"},
+    "bench.training.parts": {
         "bench.config",
-        "bench.sampling",
-        "bench.stored",
+        "bench.training.sampling",
+        "bench.training.stored",
         "bench.task",
         "implementations.contract",
         "implementations.features",
     },
-    "bench.optimizer": {"bench.config"},
-    "bench.readout": {"bench.seeds", "implementations.initial"},
-    "bench.relational": set(),
-    "bench.train": {
+    "bench.training.optimizer": {"bench.config"},
+    "bench.training.readout": {"bench.seeds", "implementations.initial"},
+    "bench.training.relational": set(),
+    "bench.training.train": {
         "bench.config",
-        "bench.network",
-        "bench.objective",
-        "bench.optimizer",
-        "bench.parts",
-        "bench.readout",
+        "bench.training.network",
+        "bench.training.objective",
+        "bench.training.optimizer",
+        "bench.training.parts",
+        "bench.training.readout",
         "implementations.contract",
     },
 }
 
+# Package of bench -> the packages beside it that it may import; modules that lie in none are free to it.
+BESIDE = {
+    "training": set(),
+    "speed": set(),
+    "workers": set(),
+    "paper": set(),
+    "devices": set(),
+    "datasets": {"training"},
+    "tuning": set(),
+    "tracking": {"paper"},
+    "report": {"paper", "speed", "training"},
+    "kinds": {"paper", "report", "training"},
+}
+
 # What decides a number must not know how it is stored, shown or scheduled.
 MEASURING = (
+    "bench.training",
+    "bench.speed",
+    "bench.tuning.search",
     "bench.jobs",
     "bench.rig",
-    "bench.train",
     "bench.lookup",
     "bench.attention_study",
-    "bench.timing",
-    "bench.tuning",
-    "bench.network",
-    "bench.relational",
-    "bench.readout",
-    "bench.optimizer",
-    "bench.objective",
-    "bench.parts",
     "bench.parity",
-    "bench.sampling",
-    "bench.stored",
 )
 SHOWING = (
     "bench.tracking",
     "bench.report",
+    "bench.paper",
+    "bench.workers",
     "bench.runner",
     "bench.views",
     "bench.commands",
@@ -139,6 +148,11 @@ def test_backends_reach_operators_only_through_the_contract():
     assert [arrow for arrow in ours if not arrow[1].startswith(allowed)] == []
 
 
+def test_no_modules_import_each_other_in_a_loop():
+    arrows = {name: {other for other in imports(name) if other in MODULES} for name in MODULES}
+    list(TopologicalSorter(arrows).static_order())  # raises CycleError, which names the loop
+
+
 def test_bench_imports_no_plugin_by_name():
     plugins = ("implementations.backends.", "implementations.operators.", "bench.devices.")
     inside = ("bench.devices", "bench.datasets", "implementations.backends", "implementations.operators")
@@ -159,9 +173,24 @@ def test_the_foundations_import_only_what_lies_below(name):
     assert ours <= ALLOWED[name]
 
 
+@pytest.mark.parametrize("package", BESIDE)
+def test_a_package_imports_only_the_packages_below_it(package):
+    name = f"bench.{package}"
+    others = {other.split(".")[1] for module in MODULES if within(module, name) for other in imports(module)
+              if other.count(".") > 1 and within(other, "bench") and not within(other, name)}  # fmt: skip
+    assert others <= BESIDE[package]
+
+
 @pytest.mark.parametrize("name", MEASURING)
 def test_what_measures_does_not_know_who_stores_or_shows(name):
-    assert [other for other in imports(name) if any(within(other, shower) for shower in SHOWING)] == []
+    modules = [module for module in MODULES if within(module, name)]
+    assert modules
+    assert [
+        f"{module} -> {other}"
+        for module in modules
+        for other in imports(module)
+        if any(within(other, shower) for shower in SHOWING)
+    ] == []
 
 
 def test_listing_plugins_imports_none_of_the_heavy_libraries():

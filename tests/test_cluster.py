@@ -21,7 +21,8 @@ from bench.jobs import run_job
 from bench.outcomes import Fitted
 from bench.progress import title
 from bench.rig import Place
-from bench.workforce import Terms, engage
+from bench.workers.engage import engage
+from bench.workers.workforce import Terms
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 TERMS = Terms(limit_s=120)

@@ -64,8 +64,8 @@ class _Stepping:
 
     def whole_step(self, operator, problem):
         from bench.config import Training
-        from bench.network import Network
-        from bench.train import Autograd, Inputs, Material
+        from bench.training.network import Network
+        from bench.training.train import Autograd, Inputs, Material
 
         network = Network(problem.layers, problem.configs, problem.feature_dropout, dropout, lambda problem: None)
         whole = Inputs(problem.x, problem.prepared, problem.y, problem.nodes)

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import cli, experiment_file, table_file
+from bench import cli, experiment_file
 from bench.commands.report import excerpt, insert
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.jobs import run_job
 from bench.outcomes import Checked
-from bench.paper_rows import PaperTable
+from bench.paper import table_file
+from bench.paper.rows import PaperTable
+from bench.paper.table import TableFile
 from bench.plan import parity_jobs
 from bench.plugins import DATASETS, EXPERIMENT_KINDS, OPERATORS
 from bench.rig import Place
@@ -94,7 +96,7 @@ def test_the_kind_of_the_page_takes_part_in_rows_and_verdicts(plugged):
         "part": [{"name": "ours", "kind": "degrees", "protocol": "counted", "published": {"blocks": "Blocks"},
                   "experiment": {"datasets": ["blocks"]}}],
     }  # fmt: skip
-    state = PaperTable.of("t", table_file.TableFile.model_validate(content), [])
+    state = PaperTable.of("t", TableFile.model_validate(content), [])
     assert [row.verdict.word for row in state.rows] == ["reproduced"]
 
 

@@ -10,7 +10,8 @@ import pytest
 from fault_tools import bench, tiny
 from server_tools import agrees
 
-from bench import mlflow_store, records
+from bench import records
+from bench.tracking import mlflow_store
 
 pytestmark = pytest.mark.faults
 

@@ -10,7 +10,9 @@ from server_tools import agrees
 from test_kill import studies_agree, substance
 from tracking_tools import with_store
 
-from bench import mlflow_store, records, study_store
+from bench import records
+from bench.tracking import mlflow_store
+from bench.tuning import study_store
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 

@@ -12,7 +12,8 @@ import pytest
 from fault_tools import BENCH, ROOT, ids, succeeds, tiny
 from server_tools import agrees, cell_runs
 
-from bench import mlflow_store, records
+from bench import records
+from bench.tracking import mlflow_store
 
 pytestmark = pytest.mark.faults
 GO_ON = "what was finished is recorded, and the same command goes on from there"

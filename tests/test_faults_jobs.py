@@ -14,12 +14,12 @@ from fault_tools import BENCH, FOREIGN, ROOT, TINY
 from test_runner import changed, foreign, outcome_of, run, timed
 
 from bench.outcomes import Checked, Fitted
-from bench.pool import ATTEMPTS
-from bench.scratch import Scratch
+from bench.workers.pool import ATTEMPTS
+from bench.workers.scratch import Scratch
 
 __all__ = ["foreign"]
 HOLD = """
-from bench.scratch import Scratch
+from bench.workers.scratch import Scratch
 scratch = Scratch()
 (scratch.path / "a file").touch()
 print(scratch.path, flush=True)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import ceilings, floor
-from bench.floor import Size, Work
+from bench.speed import ceilings, floor
+from bench.speed.floor import Size, Work
 from implementations.contract import LayerConfig
 from implementations.operators import gat, gatv2
 

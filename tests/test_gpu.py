@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.plugins import BACKENDS, DEVICES, OPERATORS
-from bench.timing import measure
+from bench.speed.timing import measure
 from implementations.conformance import CHECKS
 from implementations.contract import LayerConfig
 

@@ -17,8 +17,10 @@ import pytest
 from fault_tools import BENCH, ROOT, succeeds, tiny
 from server_tools import Server, agrees
 
-from bench import mlflow_store, records, study_store
+from bench import records
 from bench.outcomes import Checked, Fitted, Timed, Tuned
+from bench.tracking import mlflow_store
+from bench.tuning import study_store
 
 KILLS = int(os.environ.get("KILLS", "10"))
 
@@ -95,7 +97,9 @@ class Storm:
             assert "Traceback" not in log, log
 
     def _strike(self, process: subprocess.Popen) -> str:
-        workers = [child.pid for child in psutil.Process(process.pid).children() if "bench.worker" in command_of(child)]
+        workers = [
+            child.pid for child in psutil.Process(process.pid).children() if "bench.workers.worker" in command_of(child)
+        ]
         targets = ["runner", *(["worker", "worker"] if workers else []), *(["server"] if self.server else [])]
         target = self.dice.choice(targets)
         with suppress(ProcessLookupError):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench import lookup, lookup_data, studies
+from bench import lookup, lookup_data, study_jobs
 from bench.lookup_model import LookupNetwork
 from bench.plugins import BACKENDS, OPERATORS
 from bench.study_config import LookupArchitecture, LookupModel, LookupTraining, StudyProtocol
@@ -125,7 +125,9 @@ def test_the_released_code_shows_only_allowed_pairs_in_training_and_a_new_one_in
 def small_fit(operator: str, **protocol: object):
     model = LookupModel(name="m", operator=operator)
     training = LookupTraining(lr=1e-2, evaluate_every_steps=20, max_steps=300, patience_evaluations=5)
-    job = studies.lookup_job(model, 5, StudyProtocol(name="paper", **protocol), training, "cpu", 0, attention_graphs=5)
+    job = study_jobs.lookup_job(
+        model, 5, StudyProtocol(name="paper", **protocol), training, "cpu", 0, attention_graphs=5
+    )
     return lookup.fit(job, CPU, lambda text: None)
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bench.noise import with_noise
 from bench.plugins import DATASETS
+from bench.training.noise import with_noise
 
 
 @pytest.fixture

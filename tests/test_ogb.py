@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import cli, table_file
+from bench import cli
 from bench.datasets import ogbn_arxiv, ogbn_mag, ogbn_products, ogbn_proteins
 from bench.datasets._download import UpstreamArchive
 from bench.datasets._files import FileStore
+from bench.paper import table_file
 from bench.task import Dataset, DataUnavailable
 
 ALL = pytest.mark.parametrize(

@@ -13,12 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from bench import cli, experiment_file, objective, parts, rig, table_file
+from bench import cli, experiment_file, rig
 from bench.config import Architecture, Experiment, LinkBatches, LinkDecoder, Protocol, Training
 from bench.datasets import _saved, ogbl_citation2, ogbl_collab
-from bench.network import PairDecoder
+from bench.paper import table_file
 from bench.task import DataUnavailable
-from bench.train import Autograd, Inputs, Material
+from bench.training import objective, parts
+from bench.training.network import PairDecoder
+from bench.training.train import Autograd, Inputs, Material
 
 CLEAN = Protocol(row_normalise=False, features="dense")
 
@@ -223,7 +225,7 @@ def test_links_are_asked_for_as_such_and_nodes_are_not(changes, said):
 
 
 def test_the_last_layer_gives_what_the_decoder_takes():
-    from bench.network import layer_configs
+    from bench.training.network import layer_configs
 
     asked = Architecture(decoder=LinkDecoder(width=48), heads=4, hidden=3)
     assert [config.out_features for config in layer_configs(asked, 5, classes=1)] == [12, 48]

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from bench import parts
 from bench.config import Experiment
 from bench.jobs import run_job
 from bench.outcomes import Fitted, NotDone
 from bench.plan import cells, fit_jobs
 from bench.plugins import BACKENDS
 from bench.rig import Place, task_of
-from bench.sampling import Adjacency
 from bench.task import NodeTask
+from bench.training import parts
+from bench.training.sampling import Adjacency
 from bench.work import FitJob
 from implementations.contract import Drawn, Graph, Sampling
 

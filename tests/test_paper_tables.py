@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from told_tools import STEADY, reproduction_of, told_table
 
-from bench import cli, table_file
+from bench import cli
 from bench.kind import Sample
-from bench.paper_rows import PaperTable
+from bench.paper import table_file
+from bench.paper.rows import PaperTable
 from bench.plugins import EXPERIMENT_KINDS
 from bench.report import paper
 
@@ -97,7 +98,7 @@ def test_the_views_are_made_again_from_the_folder_alone(finished, capsys):
 def test_mlflow_gets_a_run_for_each_row_with_its_verdict(finished):
     from mlflow import MlflowClient
 
-    from bench import mlflow_store
+    from bench.tracking import mlflow_store
 
     _, _, folder = finished
     assert cli.main(["mlflow", "sync", "small", "--results", str(folder.parent)]) == 0

@@ -4,6 +4,7 @@ import record_builders as build
 
 from bench import plan
 from bench.config import Experiment
+from bench.durations import roughly
 from bench.work import CellKey
 
 
@@ -105,7 +106,7 @@ def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
 
 
 def test_durations_read_as_a_person_would_say_them():
-    assert [plan.duration(seconds) for seconds in (45, 720, 12_000)] == ["45 s", "12 min", "3 h 20 min"]
+    assert [roughly(seconds) for seconds in (45, 720, 12_000)] == ["45 s", "12 min", "3 h 20 min"]
 
 
 def test_fewer_rounds_are_taken_of_what_the_file_names():

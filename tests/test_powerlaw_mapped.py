@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench import parts
 from bench.config import Experiment, Training
 from bench.data import data_rows
 from bench.datasets import _powerlaw_files, powerlaw
@@ -15,9 +14,10 @@ from bench.jobs import run_job
 from bench.outcomes import Checked, Fitted
 from bench.plan import cells, fit_jobs, parity_jobs
 from bench.rig import Place, task_of
-from bench.sampling import Adjacency
-from bench.stored import StoredGraph
 from bench.task import DataUnavailable, NodeData, NodeTask
+from bench.training import parts
+from bench.training.sampling import Adjacency
+from bench.training.stored import StoredGraph
 from implementations.contract import Graph
 
 SIZES = "n3000-d12-f16-c5"

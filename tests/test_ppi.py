@@ -11,12 +11,14 @@ import ppi_files
 import pytest
 import torch
 
-from bench import cli, parts, table_file
+from bench import cli
 from bench.config import GraphBatches, Training
 from bench.datasets import ppi
 from bench.datasets._download import UpstreamArchive
 from bench.datasets._files import FileStore
+from bench.paper import table_file
 from bench.task import DataUnavailable, NodeTask, Split
+from bench.training import parts
 
 pytestmark = pytest.mark.usefixtures("no_data")
 

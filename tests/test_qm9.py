@@ -10,13 +10,14 @@ import pytest
 import qm9_files
 import torch
 
-from bench import cli, data, parts
+from bench import cli, data
 from bench.config import GraphBatches, Protocol, Training
 from bench.datasets import qm9
 from bench.errors import UserError
 from bench.plugins import DATASETS
 from bench.rig import task_of
 from bench.task import DataUnavailable
+from bench.training import parts
 
 MOLECULE = {
     "targets": [[0.1 * place] for place in range(13)],

@@ -9,16 +9,18 @@ import qm9_files
 import torch
 from torch import nn
 
-from bench import cli, experiment_file, network, objective, parts, table_file
+from bench import cli, experiment_file
 from bench.config import Architecture, Experiment, Protocol, RmsProp, Training
 from bench.folder import ResultsFolder
-from bench.network import Between
-from bench.optimizer import optimizer
+from bench.paper import table_file
 from bench.plugins import BACKENDS
-from bench.readout import GatedEnds, of_graphs
-from bench.relational import Relational
 from bench.rig import task_of
-from bench.train import Autograd, Inputs, Material, asked, evaluate
+from bench.training import network, objective, parts
+from bench.training.network import Between
+from bench.training.optimizer import optimizer
+from bench.training.readout import GatedEnds, of_graphs
+from bench.training.relational import Relational
+from bench.training.train import Autograd, Inputs, Material, asked, evaluate
 from implementations.contract import Graph
 from implementations.operators import gat, gatv2
 

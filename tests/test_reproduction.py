@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench import reproduction, table_file
-from bench.published import Published, Quantity
-from bench.reproduction import Rule
+from bench.paper import reproduction, table_file
+from bench.paper.published import Published, Quantity
+from bench.paper.reproduction import Rule
 
 RULE = Rule()
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from bench import parts
 from bench.config import Experiment
 from bench.jobs import run_job
-from bench.parts import Part
 from bench.plan import cells, fit_jobs
 from bench.rig import Place, Rig, task_of
+from bench.training import parts
+from bench.training.parts import Part
 from bench.work import FitJob
 
 BACKENDS = ("scatter", "dense", "pyg", "dgl", "fused")

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bench import parts
 from bench.config import NeighbourBatches, Training, WalkBatches
-from bench.sampling import Adjacency
 from bench.task import NodeTask, Split
+from bench.training import parts
+from bench.training.sampling import Adjacency
 from implementations.contract import Graph
 
 

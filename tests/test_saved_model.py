@@ -7,7 +7,7 @@ import pytest
 import torch
 from tracking_tools import with_store
 
-from bench import best_models, mlflow_store, saved_model, views
+from bench import best_models, saved_model, views
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder
@@ -15,6 +15,7 @@ from bench.outcomes import Fitted
 from bench.progress import PlainDisplay
 from bench.rig import task_of
 from bench.runner import Grid, Unheard
+from bench.tracking import mlflow_store
 from bench.work import CellKey, FitJob
 
 SCATTER = CellKey("scatter", "gat", "blocks", "cpu")

@@ -6,7 +6,7 @@ import sys
 import pytest
 from fault_tools import ROOT
 
-from bench import slots
+from bench.workers import slots
 
 
 @pytest.fixture(autouse=True)

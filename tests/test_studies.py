@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, experiment_file, records, studies
+from bench import cli, experiment_file, records, studies, study_jobs
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kinds.study import KIND
 from bench.options import Options
+from bench.paper.table import Part
 from bench.progress import PlainDisplay
 from bench.report import attention, lookup
 from bench.report import study as study_report
 from bench.study_config import AttentionStudy, LookupStudy
-from bench.table_file import Part
 from bench.views import sync, write_views
 
 LOOKUP = """
@@ -144,7 +144,7 @@ def test_another_folder_gets_the_same_numbers(looked_up, tmp_path):
 def test_the_protocols_differ_in_split_and_layer(looked_up):
     study, _ = looked_up
     paper, released = (
-        next(job for job in studies.jobs(study) if (job.operator, job.protocol.name) == ("gat", name))
+        next(job for job in study_jobs.jobs(study) if (job.operator, job.protocol.name) == ("gat", name))
         for name in ("paper", "released")
     )
     assert (paper.architecture.self_loops, released.architecture.self_loops) == (False, True)
@@ -209,7 +209,7 @@ def test_a_study_reaches_mlflow_with_its_curves(studied, request):
     ids = [client.get_experiment_by_name(name).experiment_id for name in ("small", "small · jobs")]
     cells, jobs = client.search_runs(ids[:1]), client.search_runs(ids[1:], "tags.level = 'job'")
     assert len(cells) == len(study_report.rows(study, folder.records()))
-    assert len(jobs) == len(studies.jobs(study))
+    assert len(jobs) == len(study_jobs.jobs(study))
     curves = {name for run in jobs for name in run.data.metrics if name.startswith("curve/")}
     assert any("accuracy" in name for name in curves)
 
@@ -259,7 +259,7 @@ def test_a_grid_is_not_taken_for_a_study_nor_a_study_for_a_grid(tmp_path):
 @pytest.mark.parametrize("name", ["lookup", "attention"])
 def test_the_studies_that_come_along_are_valid(name):
     study = studies.read(name)
-    assert studies.jobs(study)
+    assert study_jobs.jobs(study)
 
 
 def test_a_study_gives_a_papers_table_its_rows(looked_up):

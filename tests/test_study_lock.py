@@ -14,13 +14,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 from test_tuning import SEEDS, Hill, search
 
-from bench import postgres, study_store
+from bench import postgres
 from bench.errors import UserError
 from bench.outcomes import Tuned
+from bench.tuning import study_store
 
 HOLDS = """
 import sys, time
-from bench.study_store import holding
+from bench.tuning.study_store import holding
 with holding(sys.argv[1], "it"):
     print("held", flush=True)
     time.sleep(600)

@@ -16,9 +16,9 @@ from urllib.request import urlopen
 import optuna
 import pytest
 
-from bench import study_store
 from bench.errors import UserError
-from bench.study_pages import serve
+from bench.tuning import study_store
+from bench.tuning.pages import serve
 
 
 @pytest.fixture

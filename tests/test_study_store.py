@@ -10,9 +10,9 @@ import pytest
 import record_builders as build
 from test_tuning import Hill, job, search
 
-from bench import study_store
 from bench.errors import UserError
 from bench.records import Record
+from bench.tuning import study_store
 
 
 @pytest.fixture

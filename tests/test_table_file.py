@@ -2,11 +2,12 @@
 
 import pytest
 
-from bench import table_file
 from bench.errors import UserError
-from bench.paper_rows import PaperTable
+from bench.paper import table_file
+from bench.paper.published import Quantity
+from bench.paper.rows import PaperTable
+from bench.paper.table import Part
 from bench.plugins import BACKENDS, EXPERIMENT_KINDS
-from bench.published import Quantity
 
 GOOD = """
 title = "t"
@@ -155,7 +156,7 @@ def test_every_published_number_of_parameters_is_that_of_the_real_modules():
 
 
 def statistics_of(*datasets: str, columns=("nodes", "edges", "training nodes")) -> dict[str, object]:
-    part = table_file.Part(
+    part = Part(
         name="counts", kind="statistics", protocol="counted", experiment={"datasets": datasets, "counts": columns}
     )
     samples = EXPERIMENT_KINDS.get("statistics").samples(part, [])

@@ -8,8 +8,8 @@ from itertools import chain, repeat
 
 import pytest
 
-from bench.pool import environment
-from bench.timing import FEWEST_SAMPLES, MOST_WARMUPS, measure
+from bench.speed.timing import FEWEST_SAMPLES, MOST_WARMUPS, measure
+from bench.workers.pool import environment
 
 
 class CountingDevice:

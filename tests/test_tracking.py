@@ -21,8 +21,8 @@ from tracking_tools import (
     with_store,
 )
 
-from bench.mlflow_views import jobs_name
 from bench.records import Record
+from bench.tracking.pages import jobs_name
 
 
 @pytest.fixture

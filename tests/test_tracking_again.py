@@ -29,9 +29,9 @@ from tracking_tools import (
     with_store,
 )
 
-from bench.mlflow_views import jobs_name
 from bench.owner import Owner
-from bench.tracking import Tracking
+from bench.tracking.pages import jobs_name
+from bench.tracking.writer import Tracking
 
 
 @pytest.fixture

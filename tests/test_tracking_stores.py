@@ -12,8 +12,9 @@ import pytest
 import record_builders as build
 from tracking_tools import GRID, NAME, PYG, ROWS, jobs, some_records, sync, with_store
 
-from bench import mlflow_store, sqlite_file
-from bench.tracking import Tracking, TrackingUnavailable
+from bench import sqlite_file
+from bench.tracking import mlflow_store
+from bench.tracking.writer import Tracking, TrackingUnavailable
 
 
 @pytest.fixture

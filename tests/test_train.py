@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench import objective, train
 from bench.config import Architecture, Discard, Training
-from bench.network import Between, Ends, Network, TorchLinear
-from bench.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
+from bench.training import objective, train
+from bench.training.network import Between, Ends, Network, TorchLinear
+from bench.training.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
 from implementations.contract import TrainingProblem
 from implementations.features import dropout
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from bench import tuning
 from bench.config import Architecture, FloatRange, Protocol, Training
+from bench.tuning.search import tune
 from bench.work import TuneJob
 
 SEEDS = (10, 11, 12, 13)
@@ -33,10 +33,10 @@ def job(trials: int = 6, shared: bool = True, backend: str = "scatter") -> TuneJ
 
 TOGETHER = """
 import sys
-from bench import tuning
+from bench.tuning.search import tune
 from test_tuning import Hill, job
 study = job(trials=1).model_copy(update={"operator": sys.argv[2]})
-tuning.tune(study, {"training.lr": 0.005}, sys.argv[1], Hill())
+tune(study, {"training.lr": 0.005}, sys.argv[1], Hill())
 """
 
 
@@ -60,7 +60,7 @@ def storage(tmp_path):
 
 
 def search(storage, evaluate, **changes):
-    return tuning.tune(job(**changes), {"training.lr": 0.005}, storage, evaluate)
+    return tune(job(**changes), {"training.lr": 0.005}, storage, evaluate)
 
 
 def test_the_files_own_settings_are_trial_0_and_the_best_complete_trial_wins(storage):
@@ -89,8 +89,7 @@ def test_a_study_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(tmp_path
 
 def test_a_change_of_code_or_libraries_leaves_the_proposals_as_they_were(storage):
     searches = [
-        tuning.tune(job().model_copy(update={"basis": basis}), {"training.lr": 0.005}, storage, Hill())
-        for basis in "ab"
+        tune(job().model_copy(update={"basis": basis}), {"training.lr": 0.005}, storage, Hill()) for basis in "ab"
     ]
     assert searches[0].study != searches[1].study
     assert searches[0].trials == searches[1].trials

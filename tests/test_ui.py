@@ -15,11 +15,11 @@ import pytest
 import record_builders as build
 from mlflow import MlflowClient
 
-from bench import mlflow_store
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.report.rows import rows
-from bench.tracking import Tracking
+from bench.tracking import mlflow_store
+from bench.tracking.writer import Tracking
 from bench.ui import serve
 
 ROOT = Path(__file__).resolve().parent.parent

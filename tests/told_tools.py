@@ -1,11 +1,11 @@
 """A kind of experiment whose values are told beforehand, for tests of what a table makes of them."""
 
-from bench import table_file
 from bench.folder import ResultsFolder
 from bench.kind import Line, Means, Sample
 from bench.options import Options
+from bench.paper.reproduce import Ask, Reproduction
+from bench.paper.table import TableFile
 from bench.progress import PlainDisplay
-from bench.reproduce import Ask, Reproduction
 
 
 class Silent(PlainDisplay):
@@ -47,7 +47,7 @@ class Told:
         return Sample(values=dict(enumerate(values[:n])), seconds=seconds, differs=self.differs if n else "")
 
 
-def told_table(**changes) -> table_file.TableFile:
+def told_table(**changes) -> TableFile:
     content = {
         "title": "t", "paper": "p", "number": "1", "metric": "accuracy, %", "runs": 10, "protocol": "p",
         "confidence": "paper", "rule": {"least": 3},
@@ -55,7 +55,7 @@ def told_table(**changes) -> table_file.TableFile:
         "part": [{"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT"},
                   "seeds": {"least": 3, "most": 12, "beside": 2}}],
     }  # fmt: skip
-    return table_file.TableFile.model_validate(content | changes)
+    return TableFile.model_validate(content | changes)
 
 
 def reproduction_of(table, tmp_path, **options) -> Reproduction:

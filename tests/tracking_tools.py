@@ -11,12 +11,12 @@ from typing import Any
 import record_builders as build
 from mlflow import MlflowClient
 
-from bench import mlflow_store
-from bench.mlflow_views import jobs_name
 from bench.owner import Owner
 from bench.records import Record
 from bench.task import DatasetInfo
-from bench.tracking import Tracking
+from bench.tracking import mlflow_store
+from bench.tracking.pages import jobs_name
+from bench.tracking.writer import Tracking
 from bench.work import CellKey
 
 NAME = "small"

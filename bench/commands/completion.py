@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 import shtab
 
-from bench import cli, experiment_file, table_file
+from bench import cli, experiment_file
 from bench.cli import DONE, say
+from bench.paper import table_file
 from bench.plugins import BACKENDS, DATASETS
 
 _WORDS = """

@@ -2,12 +2,13 @@
 
 import argparse
 
-from bench import mlflow_store, table_file
 from bench.cli import DONE, FAILED, add_mlflow, add_results, say
 from bench.errors import UserError
 from bench.folder import SNAPSHOT, ResultsFolder
-from bench.mlflow_store import TrackingUnavailable
-from bench.paper_rows import PaperTable
+from bench.paper import table_file
+from bench.paper.rows import PaperTable
+from bench.tracking import mlflow_store
+from bench.tracking.mlflow_store import TrackingUnavailable
 from bench.views import sync, sync_table
 
 

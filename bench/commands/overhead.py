@@ -18,14 +18,14 @@ from bench.config import Architecture, Protocol, Training
 from bench.errors import UserError
 from bench.outcomes import Fitted
 from bench.plugins import DATASETS, DEVICES
-from bench.pool import Worker, environment
 from bench.rig import Place
 from bench.summary import log_ratio_of_medians
 from bench.task import row_normalised
 from bench.work import FitJob
+from bench.workers.pool import Worker, environment
 
 DATASET = "cora_linqs"
-PLAIN_LOOP = Path(__file__).parent.parent / "plain_loop.py"
+PLAIN_LOOP = Path(__file__).parent.parent / "speed" / "plain_loop.py"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

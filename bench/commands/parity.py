@@ -13,8 +13,9 @@ from bench.outcomes import Checked, NotDone
 from bench.progress import display, title
 from bench.views import semantics
 from bench.work import CellKey
-from bench.worker import Done
-from bench.workforce import Terms, engage
+from bench.workers.engage import engage
+from bench.workers.worker import Done
+from bench.workers.workforce import Terms
 from implementations.contract import SEMANTIC_TOPICS
 
 

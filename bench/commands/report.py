@@ -4,11 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from bench import table_file
 from bench.cli import DONE, add_json, add_results, say, say_json
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder, write_atomically
+from bench.paper import table_file
 from bench.views import plain, write_index, write_views
 
 END = "<!-- end of table -->"
@@ -73,7 +73,7 @@ def _plain(folder: ResultsFolder) -> object:
 
 def excerpt(folder: ResultsFolder) -> str:
     """What a document shows of an experiment or a paper's table."""
-    from bench.paper_rows import PaperTable
+    from bench.paper.rows import PaperTable
     from bench.report import paper, table
     from bench.report.results import Results
 
@@ -83,7 +83,7 @@ def excerpt(folder: ResultsFolder) -> str:
 
 
 def _rewritten(folder: ResultsFolder) -> str:
-    from bench.paper_rows import PaperTable
+    from bench.paper.rows import PaperTable
     from bench.report import paper, study, table
 
     if kept := table_file.kept(folder):

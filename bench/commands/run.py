@@ -5,15 +5,16 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, mlflow_store, plan, studies
+from bench import experiment_file, plan, studies, study_jobs
 from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, say, say_json
 from bench.config import Experiment
+from bench.durations import roughly
 from bench.folder import ResultsFolder
 from bench.options import Options, add_options
-from bench.plan import duration
 from bench.progress import PlainDisplay, display
 from bench.runner import Grid
 from bench.study_config import Study
+from bench.tracking import mlflow_store
 from bench.views import LiveTracking, live_tracking, plain, write_index, write_views
 
 
@@ -74,7 +75,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
     from bench.report import study as study_report
 
     if arguments.dry_run:
-        jobs = studies.of_study(study, folder.records())
+        jobs = study_jobs.of_study(study, folder.records())
         say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
         return DONE
     errors = studies.run(study, folder, Options.chosen(arguments, folder), arguments.mlflow)
@@ -108,7 +109,7 @@ def _overview(experiment: Experiment) -> str:
 
 def _expectation(grid: Grid) -> str:
     basis = "from what is recorded" if grid.is_measured() else "a rough guess, nothing is measured yet"
-    return f"about {duration(grid.left_s())} to go ({basis})"
+    return f"about {roughly(grid.left_s())} to go ({basis})"
 
 
 def _where(folder: ResultsFolder, tracking: LiveTracking) -> str:

@@ -3,7 +3,7 @@
 import argparse
 
 from bench.cli import DONE, add_results
-from bench.study_pages import serve
+from bench.tuning.pages import serve
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

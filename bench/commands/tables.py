@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from bench import mlflow_store, table_file
 from bench.cli import DONE, FAILED, above_zero, add_mlflow, add_results, positive, say
+from bench.durations import roughly
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kind import Means
-from bench.mlflow_store import TrackingUnavailable
 from bench.options import Options, add_options
-from bench.paper_rows import PaperTable
-from bench.plan import duration
+from bench.paper import table_file
+from bench.paper.reproduce import Ask, Reproduction
+from bench.paper.reproduction import Word
+from bench.paper.rows import PaperTable
+from bench.paper.table import TableFile
 from bench.plugins import DATASETS
 from bench.progress import Display, PlainDisplay, display
-from bench.reproduce import Ask, Reproduction
-from bench.reproduction import Word
+from bench.tracking import mlflow_store
+from bench.tracking.mlflow_store import TrackingUnavailable
 from bench.views import sync_table, write_index
 
 
@@ -61,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return FAILED if any(errors for _, errors in done) else DONE
 
 
-def _run(name: str, table: table_file.TableFile, arguments: argparse.Namespace) -> tuple[PaperTable, int]:
+def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[PaperTable, int]:
     from bench.report import paper, paper_values
 
     folder = _folder(name, arguments)
@@ -102,14 +104,14 @@ def _summary(states: Sequence[PaperTable]) -> str:
     return tabulate(lines, ["table", *words], tablefmt="simple")
 
 
-def _dry_run(name: str, table: table_file.TableFile, arguments: argparse.Namespace) -> None:
+def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None:
     run = Reproduction(name, table, _means(_folder(name, arguments), PlainDisplay(), arguments), _ask(arguments))
     say(f"{name}: {table.title}")
     for row, seeds in run.planned():
         if row.line:
             to_do = max(0, seeds - row.tried)
             say(f"  {row.line.id}: {to_do} seeds to run, {row.tried} recorded; at most {row.require_part().seeds.most}")
-    budget = "no time budget" if run.ask.fixed else f"at most {duration(60 * (arguments.minutes or table.budget_min))}"
+    budget = "no time budget" if run.ask.fixed else f"at most {roughly(60 * (arguments.minutes or table.budget_min))}"
     say(f"  then the most uncertain rows on; {budget}")
 
 
@@ -130,7 +132,7 @@ def _listing() -> str:
     return tabulate(rows, ["name", "title", "published", "runs"], tablefmt="plain")
 
 
-def _experiments(table: table_file.TableFile) -> str:
+def _experiments(table: TableFile) -> str:
     """How many there are, and the command that brings what they lack."""
     count = f"{len(table.part)} experiment{'' if len(table.part) == 1 else 's'}"
     loading = [part for part in table.part if part.kind != "parameters"]  # counting those needs no files

@@ -17,8 +17,8 @@ from torch import Tensor
 from bench.datasets import _powerlaw_files, _splits, powerlaw
 from bench.datasets._files import Report, cache_folder
 from bench.datasets.powerlaw import Sizes
-from bench.stored import StoredGraph
 from bench.task import DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
+from bench.training.stored import StoredGraph
 
 TRAIN, VALIDATION = 0.08, 0.016  # of the nodes, as ogbn-products' split by sales rank
 

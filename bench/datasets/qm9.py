@@ -31,8 +31,7 @@ from bench.datasets import _splits, _tensors
 from bench.datasets._download import Upstream
 from bench.datasets._files import FileStore
 from bench.datasets._unpinned import Unpinned
-from bench.errors import UserError
-from bench.plugins import unknown
+from bench.errors import UserError, unknown
 from bench.task import DatasetInfo, DataUnavailable, NodeData, Nodes
 from implementations.contract import Graph
 

@@ -20,12 +20,12 @@ from bench.config import Experiment, Setting
 from bench.errors import UserError
 from bench.kind import Line, Means, Sample
 from bench.outcomes import NotDone
+from bench.paper.table import Part
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.report import aspects
 from bench.report.cells import Cell, gather
 from bench.runner import Grid, Unheard
-from bench.table_file import Part
 from bench.work import FitJob
 
 FIXED = {"devices": ("cpu",), "timing": {"rounds": 0}, "seeds": (0,)}

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from pydantic import Field, ValidationError
 
-from bench import experiment_file, network, toml_file
+from bench import experiment_file, toml_file
 from bench.config import Architecture, Asked
 from bench.kind import Line, Means, Sample
+from bench.paper.table import Part
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
-from bench.table_file import Part
+from bench.training import network
 
 
 class Counted(Asked):

@@ -14,9 +14,9 @@ from torch import Tensor
 from bench import experiment_file, toml_file
 from bench.config import Asked
 from bench.kind import Line, Means, Sample
+from bench.paper.table import Part
 from bench.plugins import DATASETS
 from bench.records import Record
-from bench.table_file import Part
 from bench.task import DataUnavailable, NodeData, Nodes
 
 Count = Literal[

@@ -8,15 +8,14 @@ models and columns the data, and the value is Kendall's tau between queries.
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench import studies
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.kind import Line, Means, Sample
-from bench.plugins import unknown
+from bench.paper.table import Part
 from bench.records import Record
 from bench.report import attention, lookup
 from bench.report.lookup import SUBSETS
 from bench.runner import Unheard
 from bench.study_config import AttentionStudy, LookupStudy, Study
-from bench.table_file import Part
 
 
 class _Study:

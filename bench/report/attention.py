@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from bench import studies
+from bench import study_jobs
 from bench.outcomes import Attended, Attention, HeadAttention, LookedUp, NotDone
 from bench.records import Record
 from bench.report.grids import Grid
@@ -69,7 +69,7 @@ class AttentionRow:
 def rows(study: AttentionStudy, records: Sequence[Record]) -> list[AttentionRow]:
     """One per model on DictionaryLookup, then one per operator on the graph."""
     by_key: dict[CellKey, list[tuple[Job, Record | None]]] = {}
-    for job, record in studies.of_study(study, records):
+    for job, record in study_jobs.of_study(study, records):
         by_key.setdefault(job.key, []).append((job, record))
     return [_row(study, key, found) for key, found in by_key.items()]
 

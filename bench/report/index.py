@@ -7,11 +7,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from bench import table_file
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import SNAPSHOT, ResultsFolder, write_atomically
-from bench.paper_rows import PaperTable
+from bench.paper import table_file
+from bench.paper.rows import PaperTable
 from bench.report import (
     attention,
     grids,

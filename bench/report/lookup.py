@@ -9,7 +9,7 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from bench import studies
+from bench import study_jobs
 from bench.outcomes import LookedUp, NotDone
 from bench.records import Record
 from bench.report.grids import Grid
@@ -78,7 +78,7 @@ class Comparison:
 def rows(study: LookupStudy, records: Sequence[Record]) -> list[LookupRow]:
     """Every row of the figure, protocols outermost, with whatever is recorded for it."""
     by_key: dict[CellKey, list[tuple[LookupJob, Record | None]]] = {}
-    for job, record in studies.of_study(study, records):
+    for job, record in study_jobs.of_study(study, records):
         if isinstance(job, LookupJob):
             by_key.setdefault(job.key, []).append((job, record))
     return [
@@ -232,7 +232,7 @@ def _row(
     size: int,
     by_key: dict[CellKey, list[tuple[LookupJob, Record | None]]],
 ) -> LookupRow:
-    job = studies.lookup_job(model, size, protocol, study.training, study.device, study.seeds[0])
+    job = study_jobs.lookup_job(model, size, protocol, study.training, study.device, study.seeds[0])
     records = [record for _, record in by_key[job.key] if record]
     return LookupRow(
         key=job.key,

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from bench.durations import roughly
 from bench.folder import ResultsFolder, write_atomically
-from bench.paper_rows import OrderingResult, PaperTable, Row
-from bench.plan import duration
-from bench.published import Published
+from bench.paper.published import Published
+from bench.paper.reproduction import half_width
+from bench.paper.rows import OrderingResult, PaperTable, Row
 from bench.report import html, paper_curves, paper_values, wording
 from bench.report.grids import Grid
 from bench.report.table import markdown_table
 from bench.report.wording import Footnotes
-from bench.reproduction import half_width
 from bench.summary import mean, std
 
 RULE = (
@@ -189,7 +189,7 @@ def _compared(found: PaperTable, notes: Footnotes) -> Grid:
             _verdict(row, notes),
             seeds(row),
             _protocol(row, notes),
-            duration(row.sample.seconds) if row.sample.seconds else "",
+            roughly(row.sample.seconds) if row.sample.seconds else "",
         )
         for row in found.shown()
         if row.line and row.part

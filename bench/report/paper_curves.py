@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.folder import ResultsFolder, write_atomically
-from bench.paper_rows import PaperTable, Row
+from bench.paper.reproduction import half_width
+from bench.paper.rows import PaperTable, Row
 from bench.report.canvas import STYLE, marks, rendered
-from bench.reproduction import half_width
 from bench.summary import mean
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -5,7 +5,7 @@ import io
 import json
 from typing import Any
 
-from bench.paper_rows import OrderingResult, PaperTable, Row, SignificanceResult
+from bench.paper.rows import OrderingResult, PaperTable, Row, SignificanceResult
 from bench.summary import mean, std
 
 

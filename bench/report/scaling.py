@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from bench import settings
 from bench.config import Architecture, Experiment
-from bench.network import layer_configs
 from bench.outcomes import Timed
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import latest
@@ -21,6 +20,7 @@ from bench.report.asked import is_timed_as_asked
 from bench.report.results import Results
 from bench.summary import FEWEST, Slope, median, power_law
 from bench.task import DatasetInfo
+from bench.training.network import layer_configs
 from bench.work import CellKey, SpeedJob
 
 NODES, DEGREE = "nodes", "mean degree"

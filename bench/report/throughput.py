@@ -3,7 +3,7 @@
     ratio = geometric mean over rounds of  min over rivals of (median step time) / (own median step time)
 
 so above 1 is faster than the better rival *of the same round*; its interval is the t-interval of the logarithm.
-The floor is `bench.floor`'s, at the ceilings measured beside the rounds.
+The floor is `bench.speed.floor`'s, at the ceilings measured beside the rounds.
 """
 
 import math
@@ -11,13 +11,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import floor
-from bench.network import layer_configs
 from bench.outcomes import Ceilings, Timed
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.report.cells import Cell, step_medians
 from bench.report.results import Results
+from bench.speed import floor
 from bench.summary import Interval, log_ratio_of_medians, median
+from bench.training.network import layer_configs
 from bench.verdicts import Phase
 from implementations.contract import AMOUNT_OF_WORK, TRAINING_STEP
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench import parts
+from bench.durations import duration
 from bench.records import Record
 from bench.report.aspects import Accuracy, State
 from bench.report.results import Results, environment
 from bench.report.rows import MIB, Speed
 from bench.summary import Median, coverage
+from bench.training import parts
 from bench.verdicts import AccuracyVerdict, TimeVerdict
 
 TRACKS = {"as_shipped": "as shipped", "same_input": "same input"}
@@ -116,15 +117,6 @@ def significant(value: float) -> str:
         return "0"
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:#.3g}"
-
-
-def duration(seconds: float) -> str:
-    """`2 h 13 min`, `3 min 4 s` or `12 s`."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
 
 
 def settings(tuned: Mapping[str, object]) -> str:

@@ -3,14 +3,14 @@
 import math
 from datetime import datetime
 
-from bench.mlflow_points import of_summary
-from bench.mlflow_runs import Content
-from bench.mlflow_views import NOTE_TAG
-from bench.paper_rows import PaperTable, Row
+from bench.paper.rows import PaperTable, Row
 from bench.plugins import DATASETS
 from bench.records import Record
 from bench.summary import mean, std
 from bench.task import DatasetInfo
+from bench.tracking.pages import NOTE_TAG
+from bench.tracking.points import of_summary
+from bench.tracking.runs import Content
 
 
 def of_table(found: PaperTable, now_ms: int) -> list[Content]:

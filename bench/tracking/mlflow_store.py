@@ -1,4 +1,4 @@
-"""The default MLflow store of a results folder: where it is, whether it is sound, and how a store is named to people.
+"""The default MLflow store of a results folder: where it is, whether it is sound, and what may name another.
 
 Nothing here imports MLflow, so that `bench ui` and error messages need not wait for it.
 """
@@ -6,7 +6,7 @@ Nothing here imports MLflow, so that `bench ui` and error messages need not wait
 import os
 import sqlite3
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from bench import sqlite_file
 from bench.errors import UserError
@@ -65,12 +65,3 @@ def damage(path: Path, wait_s: float = 20.0) -> str | None:
         return sqlite_file.damage(path, wait_s)
     except sqlite3.DatabaseError as problem:
         raise TrackingUnavailable(f"the MLflow store {path} cannot be examined: {problem}") from problem
-
-
-def shown(uri: str) -> str:
-    """A tracking URI as it may be printed: a file's path, or an address without user and password."""
-    path = sqlite_file.path_of(uri)
-    if path is not None:
-        return str(path)
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

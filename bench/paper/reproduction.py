@@ -32,7 +32,7 @@ from pydantic import Field, PositiveFloat
 from scipy import stats
 
 from bench.config import Frozen
-from bench.published import Published, Quantity
+from bench.paper.published import Published, Quantity
 from bench.summary import Contrast, Interval, contrast, mean, std
 
 Word = Literal["reproduced", "not reproduced", "undecided", "protocol differs", "not run", ""]

@@ -14,8 +14,9 @@ and on ogbn-products for every layer, the last included, V_k d + c_k beside atte
 
 and the logits are a linear map of dropout(x_{L+1}).
 
-Where numbers of whole graphs count, `bench.readout` has what comes before and after the layers, and with
-d_k = dropout(x_k) a layer is given (d_k + d_{k-1}) / 2; of several relations, a layer is one of `bench.relational`.
+Where numbers of whole graphs count, `bench.training.readout` has what comes before and after the layers, and with
+d_k = dropout(x_k) a layer is given (d_k + d_{k-1}) / 2; of several relations, a layer is one of
+`bench.training.relational`.
 
 Where links count, the last layer's output is none of logits, and `PairDecoder` makes one of a pair's.
 """
@@ -31,8 +32,8 @@ from torch.nn import functional as F
 
 from bench import seeds
 from bench.config import Architecture, LinkDecoder
-from bench.readout import GatedEnds
-from bench.relational import Relational
+from bench.training.readout import GatedEnds
+from bench.training.relational import Relational
 from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
 from implementations.features import linear
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from bench.config import GraphBatches, LinkBatches, NeighbourBatches, Training, WalkBatches
-from bench.sampling import Adjacency
-from bench.stored import StoredGraph, in_degrees
 from bench.task import REGRESSION_METRICS, NodeTask
+from bench.training.sampling import Adjacency
+from bench.training.stored import StoredGraph, in_degrees
 from implementations.contract import Drawn, DrawsBlocks, Graph, Sampling
 from implementations.features import is_sparse
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from bench import reproduction
 from bench.kind import Line, Sample
+from bench.paper import reproduction
+from bench.paper.published import Published
+from bench.paper.reproduction import Ordering, Rule, Significance, Verdict
+from bench.paper.table import OrderingRow, Part, SignificanceRow, TableFile
 from bench.plugins import EXPERIMENT_KINDS
-from bench.published import Published
 from bench.records import Record
-from bench.reproduction import Ordering, Rule, Significance, Verdict
-from bench.table_file import OrderingRow, Part, SignificanceRow, TableFile
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from filelock import FileLock
 from bench import sqlite_file
 from bench.config import Choice, FloatRange
 from bench.errors import UserError, naming
-from bench.mlflow_store import shown
 from bench.outcomes import Trial, Tuned
 from bench.records import Record
 from bench.work import TuneJob
@@ -104,7 +103,7 @@ def naming_store(url: str) -> Iterator[None]:
     except (StorageInternalError, SQLAlchemyError) as problem:
         cause = problem.__cause__ if isinstance(problem, StorageInternalError) else problem
         said = str(getattr(cause, "orig", cause)).partition("\n")[0]
-        raise StudyStoreUnavailable(f"the Optuna store {shown(url)}: {said}") from problem
+        raise StudyStoreUnavailable(f"the Optuna store {sqlite_file.shown(url)}: {said}") from problem
 
 
 def gathered(stores: Iterable[Path]) -> "optuna.storages.InMemoryStorage":

@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Thread
 from wsgiref.simple_server import make_server
 
-from bench import study_store
 from bench.cli import say
 from bench.errors import UserError
+from bench.tuning import study_store
 from bench.ui import HOST, check_port
 
 

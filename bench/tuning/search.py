@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 import optuna
 from optuna.trial import TrialState
 
-from bench import seeds, study_store
+from bench import seeds
 from bench.config import Choice, FloatRange, Setting
 from bench.outcomes import Trial, Tuned
+from bench.tuning import study_store
 from bench.work import TuneJob, digest
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.basis import Machine, this_machine
-from bench.pool import Worker
 from bench.rig import Place
 from bench.work import Job, SpeedJob
-from bench.worker import Done
+from bench.workers.pool import Worker
+from bench.workers.worker import Done
 
 TICK_S = 0.25
 Finished = tuple[Job, Done]

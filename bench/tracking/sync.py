@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from bench.mlflow_runs import Content
 from bench.owner import Owner
+from bench.tracking.runs import Content
 
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 
@@ -30,7 +30,7 @@ class StoredRun:
 
 
 class Store(Protocol):
-    """What is asked of a store; `bench.tracking` does it with MLflow."""
+    """What is asked of a store; `bench.tracking.client` does it with MLflow."""
 
     def find(self, experiment_id: str, search: str) -> Iterable[StoredRun]:
         """The runs that match, trials and other levels included; deleted ones are not found."""

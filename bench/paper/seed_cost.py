@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from bench.paper_rows import Row
+from bench.paper.rows import Row
 
 
 def per_seed_s(row: Row, rows: Sequence[Row]) -> float | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.stored import StoredGraph
+from bench.training.stored import StoredGraph
 from implementations.contract import Graph
 
 

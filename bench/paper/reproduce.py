@@ -1,8 +1,9 @@
 """Runs what a paper's table needs: leading rows to the fewest seeds that tell their spread, then the most uncertain
 of them as far as half the time budget allows, then the other back ends' rows, then what is still uncertain.
 
-Which rows get more seeds, and how many, follows from the spread of the runs and nothing else (`bench.reproduction`), so
-the same records lead to the same seeds. The time budget only ends it early, and the table says which rows it cut.
+Which rows get more seeds, and how many, follows from the spread of the runs and nothing else
+(`bench.paper.reproduction`), so the same records lead to the same seeds. The time budget only ends it early, and the
+table says which rows it cut.
 """
 
 import fnmatch
@@ -11,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bench import reproduction, seed_cost
-from bench.errors import UserError
+from bench.durations import roughly
+from bench.errors import UserError, unknown
 from bench.kind import Line, Means
-from bench.paper_rows import PaperTable, Row
-from bench.plan import duration
-from bench.plugins import EXPERIMENT_KINDS, unknown
-from bench.table_file import TableFile
+from bench.paper import reproduction, seed_cost
+from bench.paper.rows import PaperTable, Row
+from bench.paper.table import TableFile
+from bench.plugins import EXPERIMENT_KINDS
 
 EARLY_SHARE = 0.5  # of the time budget, for verdicts before the other back ends have had a look
 
@@ -169,8 +170,8 @@ class Reproduction:
         needed_s = self._needed_s(row, seeds)
         if self._has_room(needed_s):
             return True
-        more = f"{seeds - row.tried} more seeds" + (f" would take {duration(needed_s)}" if needed_s else "")
-        left = f"of the time budget of {duration(self._allowed_s())}, {_left(self._left_s())} left"
+        more = f"{seeds - row.tried} more seeds" + (f" would take {roughly(needed_s)}" if needed_s else "")
+        left = f"of the time budget of {roughly(self._allowed_s())}, {_left(self._left_s())} left"
         self._cut[row.require_line()] = f"{more}; {left}"
         return False
 
@@ -205,4 +206,4 @@ def _together(row: Row, other: Row) -> bool:
 
 
 def _left(seconds: float) -> str:
-    return duration(seconds) + (" is" if seconds < 100 else " are") if seconds > 0 else "nothing is"
+    return roughly(seconds) + (" is" if seconds < 100 else " are") if seconds > 0 else "nothing is"

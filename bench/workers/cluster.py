@@ -1,4 +1,4 @@
-"""Jobs on many machines: handed to a Dask cluster, whose workers run them as `bench.dask_worker` says.
+"""Jobs on many machines: handed to a Dask cluster, whose workers run them as `bench.workers.dask_worker` says.
 
 Dask decides which worker runs a job, and gives it to another one when a worker dies. Here is what it is told: which
 workers may be used at all, what a job needs, and no more jobs at once than there is room for, so that only those that
@@ -19,16 +19,17 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker
 
-from bench import dask_worker, sqlite_file
+from bench import sqlite_file
 from bench.basis import Machine, build, this_machine
-from bench.crew import TICK_S, Finished
-from bench.dask_worker import Introduction
 from bench.errors import UserError
 from bench.outcomes import NotDone
 from bench.plugins import DATASETS
 from bench.work import Job, SpeedJob
-from bench.worker import Done
-from bench.workforce import Terms
+from bench.workers import dask_worker
+from bench.workers.crew import TICK_S, Finished
+from bench.workers.dask_worker import Introduction
+from bench.workers.worker import Done
+from bench.workers.workforce import Terms
 
 CONNECT_S = 10
 LOOK_EVERY_S = 2.0
@@ -37,7 +38,7 @@ WAITING = "cluster"  # the place of what is said while no worker can be had
 
 
 class Cluster:
-    """See `bench.workforce.Workforce`.
+    """See `bench.workers.workforce.Workforce`.
 
     Args:
         address: of the Dask scheduler, `tcp://host:port`.

@@ -20,9 +20,9 @@ import psutil
 
 from bench.outcomes import NotDone
 from bench.rig import Place
-from bench.scratch import Scratch
 from bench.work import Job
-from bench.worker import Done
+from bench.workers.scratch import Scratch
+from bench.workers.worker import Done
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # glibc gives freed memory back to the system and takes it again by rules that depend on the order of allocations. A fit
@@ -118,7 +118,7 @@ class Worker:
         self._answers = queue.SimpleQueue()
         self._scratch = Scratch()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker"],
+            [sys.executable, "-m", "bench.workers.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

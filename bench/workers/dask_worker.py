@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import slots
 from bench.basis import Machine, build, this_machine
-from bench.crew import Crew
 from bench.plugins import DATASETS, DEVICES
 from bench.progress import title
 from bench.task import DataUnavailable
 from bench.work import Job, SpeedJob, digest
-from bench.worker import JOB, Done
-from bench.workforce import Terms
+from bench.workers import slots
+from bench.workers.crew import Crew
+from bench.workers.worker import JOB, Done
+from bench.workers.workforce import Terms
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -68,7 +68,7 @@ async def introduce(datasets: Sequence[str], *, dask_worker: "Worker") -> Introd
 
 
 def work(job: Mapping[str, Any], terms: Terms, topic: str) -> dict[str, Any]:
-    """Run one job on a slot that nobody else uses; `bench.worker.Done` as JSON.
+    """Run one job on a slot that nobody else uses; `bench.workers.worker.Done` as JSON.
 
     Raises:
         Unwanted: the runner has gone or given the job up.

@@ -1,7 +1,7 @@
 """What the MLflow runs of an experiment hold, as plain values computed from records and rows.
 
 A record becomes one run of the jobs experiment (a study with one more for each trial), a row one run of the cells
-experiment. `bench.mlflow_sync` decides which of them to write, `bench.tracking` writes them.
+experiment. `bench.tracking.sync` decides which of them to write, `bench.tracking.writer` writes them.
 """
 
 import csv
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from bench.config import Experiment, Setting
-from bench.mlflow_points import Point, of_numbers, of_outcome, of_summary, of_trial, safe
-from bench.mlflow_views import NOTE_TAG, cell_note
 from bench.outcomes import Attended, Checked, LookedUp, NotDone, Outcome, Tuned
 from bench.records import Record
 from bench.study_config import Study
 from bench.task import DatasetInfo
+from bench.tracking.pages import NOTE_TAG, cell_note
+from bench.tracking.points import Point, of_numbers, of_outcome, of_summary, of_trial, safe
 from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
 LAYOUT = "1"

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import objective
 from bench.config import Training
-from bench.network import Network
-from bench.optimizer import optimizer
-from bench.parts import Batches
-from bench.readout import of_graphs
+from bench.training import objective
+from bench.training.network import Network
+from bench.training.optimizer import optimizer
+from bench.training.parts import Batches
+from bench.training.readout import of_graphs
 from implementations.contract import Trainer, TrainingProblem
 
 
@@ -33,7 +33,7 @@ class Inputs:
     nodes: Tensor  # or links
     metric: str = ""  # what is scored, as in `bench.task.DatasetInfo`
     unit: float = 1.0
-    graph_of: Tensor | None = None  # as in `bench.parts.Part`
+    graph_of: Tensor | None = None  # as in `bench.training.parts.Part`
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Material:
 
 @dataclass
 class Curves:
-    """One value per epoch; losses and scores are those of `bench.objective`."""
+    """One value per epoch; losses and scores are those of `bench.training.objective`."""
 
     train_loss: list[float] = field(default_factory=list)  # mean over the epoch's steps, before each update
     validation_loss: list[float] = field(default_factory=list)  # nan where nothing was validated

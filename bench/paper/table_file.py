@@ -1,0 +1,88 @@
+"""A paper's table or figure: one TOML file in `bench/tables/`, read and checked before anything runs.
+
+All files together are the registry of published values.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from bench import toml_file
+from bench.errors import UserError, unknown
+from bench.folder import ResultsFolder, read_snapshot, write_atomically
+from bench.paper.published import Published
+from bench.paper.table import TableFile
+from bench.plugins import EXPERIMENT_KINDS
+
+FOLDER = Path(__file__).parent.parent / "tables"
+SNAPSHOT = "paper-table.json"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Tables that come with the project."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def find(name: str) -> Path:
+    """The file of a built-in table, or the path given.
+
+    Raises:
+        UserError: neither exists.
+    """
+    if name.endswith(".toml"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; give a path to a .toml file or one of {', '.join(names())}")
+        return path
+    if name not in names():
+        raise UserError(unknown("table", name, names()))
+    return FOLDER / f"{name}.toml"
+
+
+def read(path: Path) -> TableFile:
+    """Read and check one table, with the experiments behind it.
+
+    Raises:
+        UserError: all that is wrong, one line each: file, key, what.
+    """
+    table = toml_file.validated(TableFile, toml_file.content(path), path)
+    if problems := list(_problems(table)):
+        raise UserError("\n".join(f"{path}: {line}" for line in problems))
+    return table
+
+
+def of(name: str) -> TableFile:
+    """A table that comes with the project."""
+    return read(find(name))
+
+
+def keep(folder: ResultsFolder, table: TableFile) -> None:
+    """Keep what is asked beside what comes out, so that views can be made again without the file."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder.path / SNAPSHOT, table.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+
+
+def kept(folder: ResultsFolder) -> TableFile | None:
+    """What the last run in this folder was asked; None if it was no paper's table.
+
+    Raises:
+        UserError: the snapshot cannot be read.
+    """
+    return read_snapshot(folder.path / SNAPSHOT, lambda content: TableFile, "table")
+
+
+def registry() -> Mapping[str, Published]:
+    """Every value of every table that comes with the project, by "table/row/column"."""
+    tables = {name: of(name) for name in names()}
+    return {f"{name}/{id_}": value for name, table in tables.items() for id_, value in table.registry(name).items()}
+
+
+def _problems(table: TableFile) -> Iterator[str]:
+    """What only the kinds of experiment know."""
+    for part in table.part:
+        if part.kind not in EXPERIMENT_KINDS.names():
+            yield f"part {part.name}: kind: {unknown('kind of experiment', part.kind, EXPERIMENT_KINDS.names())}"
+            continue
+        for problem in EXPERIMENT_KINDS.get(part.kind).problems(part):
+            yield f"part {part.name}: {problem}"

@@ -1,0 +1,1 @@
+"""What decides a number: the network, what of a graph a step sees, its loss, and the step."""
