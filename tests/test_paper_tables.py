@@ -171,6 +171,7 @@ def test_what_the_paper_claims_of_other_data_is_held_against_ours_along_the_axis
     leading = [line for line in paper.markdown(run.state).splitlines() if "above gat/" in line and "fast" in line]
     assert ["above gat/0.0" in leading[0], "above gat/0.5" in leading[1]] == [True, True]
     assert all("above GAT on another graph" in line and "paired, n=10" in line for line in leading)
+    assert all("after Holm" in line for line in leading)
     assert [line.split("|")[-2].strip() for line in leading] == ["reproduced", "not reproduced (no difference shown)"]
 
 

@@ -132,6 +132,29 @@ def test_an_ordering_is_judged_at_the_papers_number_of_runs_and_not_before():
     assert reproduction.order(worse, better, 100, False).verdict.word == "reproduced"
 
 
+def test_of_many_orderings_held_against_one_claim_one_that_agrees_by_chance_is_no_news():
+    draw = np.random.default_rng(3)
+    worse = {seed: float(draw.normal(80, 1)) for seed in range(10)}
+    barely = {seed: value + 0.7 + float(draw.normal(0, 1)) for seed, value in worse.items()}
+    clearly = {seed: value + 2 + float(draw.normal(0, 0.5)) for seed, value in worse.items()}
+    alike = {seed: value + float(draw.normal(0, 1)) for seed, value in worse.items()}
+    unripe = reproduction.order({0: 81.0, 1: 82.0}, {0: 80.0, 1: 80.5}, 10, True)
+    alone = reproduction.order(barely, worse, 10, True)
+    reverse = reproduction.order(worse, clearly, 10, True)
+    clear, even = reproduction.order(clearly, worse, 10, True), reproduction.order(alike, worse, 10, True)
+    held = reproduction.hold_to_claim([alone, unripe, reverse, clear, *[even] * 6])
+    assert alone.verdict.word == "reproduced"
+    assert [str(one.verdict) for one in held[:4]] == [
+        "not reproduced (no difference shown)",
+        "undecided (8 more seeds)",
+        "not reproduced (the other way round)",
+        "reproduced",
+    ]
+    assert held[1].p_holm is None
+    assert held[0].p_holm == pytest.approx(8 * alone.p_one_sided)  # of nine, one is clearer
+    assert reproduction.hold_to_claim([alone])[0].verdict.word == "reproduced"
+
+
 PRINTED = table_file.of("gatv2-tables13-17").significance
 # Worked out independently when the numbers were collected: one-sided Student, two-sided Welch, Cohen's d.
 NOTED = {

@@ -18,14 +18,14 @@ of equivalence: `reproduced` if the 90 % interval of our mean (two one-sided tes
 
 An ordering (GATv2 above GAT) is judged at the paper's own number of runs and not before: `reproduced` if the one-sided
 test for the paper's direction has p < 0.05, paired where both have the same seeds, else Welch's. Where the paper claims
-it of other data only, the number of runs is the table file's.
+it of other data only, the number of runs is the table file's, and p is Holm's over all that is held against the claim.
 
 A count, which has no spread, is `reproduced` if it is equal.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
@@ -33,7 +33,7 @@ from scipy import stats
 
 from bench.config import Frozen
 from bench.paper.published import Published, Quantity
-from bench.summary import Contrast, Interval, contrast, mean, std
+from bench.summary import Contrast, Interval, contrast, holm, mean, std
 
 Word = Literal["reproduced", "not reproduced", "undecided", "protocol differs", "not run", ""]
 """The empty word: nothing verified was published, so nothing is judged."""
@@ -157,6 +157,7 @@ class Ordering:
     p_one_sided: float
     p_two_sided: float
     verdict: Verdict
+    p_holm: float | None = None  # the one-sided one, where many orderings are held against one claim
 
 
 def order(
@@ -170,10 +171,26 @@ def order(
     one_sided = two_sided / 2 if found.difference > 0 else 1 - two_sided / 2
     if found.n < runs:
         return Ordering(found, one_sided, two_sided, _undecided(runs - found.n, None))
-    if one_sided < level:
-        return Ordering(found, one_sided, two_sided, Verdict("reproduced"))
-    reverse = "the other way round" if 1 - one_sided < level else "no difference shown"
-    return Ordering(found, one_sided, two_sided, Verdict("not reproduced", reverse))
+    return Ordering(found, one_sided, two_sided, _direction(one_sided, 1 - one_sided, level))
+
+
+def hold_to_claim(found: Sequence[Ordering], level: float = 0.05) -> list[Ordering]:
+    """Orderings that are held against one claim: among many, one that agrees (or turns round) by chance is no news."""
+    judged = [one for one in found if one.verdict.word in ("reproduced", "not reproduced")]
+    ahead = holm([one.p_one_sided for one in judged])
+    behind = holm([1 - one.p_one_sided for one in judged])
+    again = iter(
+        replace(one, verdict=_direction(*p, level), p_holm=p[0])
+        for one, p in zip(judged, zip(ahead, behind, strict=True), strict=True)
+    )
+    return [next(again) if one in judged else one for one in found]
+
+
+def _direction(ahead: float, behind: float, level: float) -> Verdict:
+    """The verdict on two one-sided p: in the direction of the paper, and against it."""
+    if ahead < level:
+        return Verdict("reproduced")
+    return Verdict("not reproduced", "the other way round" if behind < level else "no difference shown")
 
 
 @dataclass(frozen=True)

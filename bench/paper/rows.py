@@ -113,12 +113,13 @@ class PaperTable:
         samples = {part.name: EXPERIMENT_KINDS.get(part.kind).samples(part, records) for part in table.part}
         compared = [row for part in table.part for row in _compared(table, part, registry, samples[part.name])]
         held = {row.published.id for row in compared if row.published}
+        orderings = [result for asked in table.ordering for result in _orderings(table, asked, compared)]
         others = [_uncompared(table, value) for id_, value in registry.items() if id_ not in held]
         return cls(
             name=name,
             table=table,
             rows=(*compared, *others),
-            orderings=tuple(result for asked in table.ordering for result in _orderings(table, asked, compared)),
+            orderings=_held_to_claims(orderings),
             significance=tuple(_significance(row) for row in table.significance),
             records=tuple(records),
         )
@@ -215,6 +216,12 @@ def _orderings(table: TableFile, asked: OrderingRow, rows: Sequence[Row]) -> Ite
         printed = (better.published, worse.published) if better.published and worse.published else None
         if printed or asked.claim:
             yield OrderingResult(asked, column, backend, printed, _ordered(table, printed, better, worse))
+
+
+def _held_to_claims(found: Sequence[OrderingResult]) -> tuple[OrderingResult, ...]:
+    """What the paper claims of other data is claimed of all of ours at once, and judged so."""
+    judged = iter(reproduction.hold_to_claim([result.ours for result in found if result.printed is None]))
+    return tuple(result if result.printed else replace(result, ours=next(judged)) for result in found)
 
 
 def _ordered(table: TableFile, printed: tuple[Published, Published] | None, better: Row, worse: Row) -> Ordering:

@@ -8,7 +8,7 @@ from tabulate import tabulate
 from bench.durations import roughly
 from bench.folder import ResultsFolder, write_atomically
 from bench.paper.published import Published
-from bench.paper.reproduction import half_width
+from bench.paper.reproduction import Ordering, half_width
 from bench.paper.rows import OrderingResult, PaperTable, Row
 from bench.report import html, paper_curves, paper_values, wording
 from bench.report.grids import Grid
@@ -28,8 +28,8 @@ RULE = (
     "equivalence within {margin}.",
     "The ordering of two methods is judged at the paper's number of runs and not before, by a one-sided test at 5 % in "
     "the paper's direction, paired by seed (Welch's without shared seeds); what the paper claims of other data only, "
-    "at the number of runs that the file declares. Unverified values are never judged. "
-    "Diverged and failed runs are counted under seeds; none is replaced.",
+    "at the number of runs that the file declares, by p after Holm over all that is held against the claim. Unverified "
+    "values are never judged. Diverged and failed runs are counted under seeds; none is replaced.",
 )
 _MAIN = ("row", "published", "ours", "95 % prediction interval", "verdict", "seeds", "protocol", "wall time")
 
@@ -245,7 +245,7 @@ def _orderings(found: PaperTable) -> Grid:
             f"n={result.ours.contrast.n}"
             if result.ours.contrast
             else "",
-            _p_pair(result.ours.p_one_sided, result.ours.p_two_sided) if result.ours.contrast else "",
+            _our_p(result.ours) if result.ours.contrast else "",
             str(result.ours.verdict),
         )
         for result in found.shown_orderings()
@@ -320,6 +320,11 @@ def _latex_table(grid: Grid) -> str:
 
 def _p_pair(one_sided: float, two_sided: float) -> str:
     return f"{_p(one_sided)}; {_p(two_sided)}"
+
+
+def _our_p(found: Ordering) -> str:
+    pair = _p_pair(found.p_one_sided, found.p_two_sided)
+    return pair if found.p_holm is None else f"{pair}; one-sided after Holm {_p(found.p_holm)}"
 
 
 def _p(value: float) -> str:

@@ -71,6 +71,7 @@ def _ordering(result: OrderingResult) -> dict[str, Any]:
         "runs": result.ours.contrast.n if result.ours.contrast else 0,
         "p_one_sided": result.ours.p_one_sided,
         "p_two_sided": result.ours.p_two_sided,
+        "p_one_sided_after_holm": result.ours.p_holm,
         "verdict": str(result.ours.verdict),
     }
 
