@@ -138,6 +138,11 @@ def test_the_readmes_tables_are_those_that_their_records_give(name):
     assert excerpt(folder) in README
 
 
+@pytest.mark.parametrize("path", re.findall(r"\((results/[^)]+)\)", README))
+def test_what_the_readme_shows_or_links_to_of_the_results_is_there(path):
+    assert (ROOT / path).is_file()
+
+
 def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("nothing here")

@@ -9,9 +9,10 @@ import record_builders as build
 
 from bench.config import Experiment, Timing, Training
 from bench.records import Record
-from bench.report import table
+from bench.report import brief, table
 from bench.report.results import Results
 from bench.report.rows import Row, headline, rows
+from bench.report.wording import Footnotes
 
 ASKED = build.experiment()
 WHOLE = build.tuned_experiment()
@@ -223,3 +224,18 @@ def test_the_headline_of_a_cell_names_its_numbers() -> None:
         r"accuracy [\d.]+ ± [\d.]+ %, training step [\d.]+ ms as shipped, training step [\d.]+ ms same input",
         headline(whole_row()),
     )
+
+
+def test_in_brief_a_line_for_each_cell_has_its_accuracy_and_its_steps_and_the_verdicts_stand_above() -> None:
+    found = whole()
+    (overview,) = brief.grids(found, Footnotes())
+    assert len(overview.lines) == len(found.rows)
+    line = dict(
+        zip(overview.headers, next(line for line in overview.lines if line[:2] == ("gat", "pyg")), strict=False)
+    )
+    assert "±" in line["test accuracy, %"]
+    assert line["as shipped: training step, ms"]
+    text = brief.markdown(found, "default")
+    assert text.startswith(f"- {brief.said(found)[0]}\n")
+    assert "tuned settings" not in text
+    assert "Made by `bench run default`." in text

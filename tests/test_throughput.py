@@ -9,7 +9,7 @@ from bench.config import Architecture, Experiment, Timing
 from bench.outcomes import Ceilings, Timed
 from bench.plugins import BACKENDS
 from bench.records import Record
-from bench.report import comparisons, curves, html, scaling, scaling_grid, table, throughput, throughput_grid
+from bench.report import brief, comparisons, curves, html, scaling, scaling_grid, table, throughput, throughput_grid
 from bench.report.results import Results
 from bench.report.wording import Footnotes
 from bench.settings import varied
@@ -146,10 +146,21 @@ def test_an_experiment_on_speed_alone_shows_parity_but_no_accuracy():
     assert "in the same rounds" in page
 
 
-def test_what_a_document_shows_of_it_is_the_table_of_throughput():
-    text = table.excerpt(results(RECORDS), "throughput")
-    assert text.startswith("Time in ms, and how many times faster than the better of pyg and dgl")
-    assert "Test accuracy" not in text
+def test_in_brief_there_are_ratios_to_the_better_rival_data_sets_side_by_side():
+    elsewhere = [record for backend in ("pyg", "scatter") for record in timed(backend, [0.1, 0.2], "pubmed")]
+    found = results([*RECORDS, *elsewhere], datasets=("cora", "pubmed"))
+    trains, evaluates = brief.grids(found, Footnotes())
+    assert "how many times faster than the better of pyg and dgl" in trains.caption
+    assert trains.headers[2:] == ("cora, as shipped", "cora, same input", "pubmed, as shipped", "pubmed, same input")
+    assert [line[:2] for line in evaluates.lines] == [("gat", "scatter")]
+    assert trains.lines[0][2].startswith("× 11.4 [")
+    assert trains.lines[0][4:] == ("× 1.00", "× 1.00")
+
+
+def test_in_brief_a_track_that_is_no_measurement_of_its_own_has_no_column():
+    records = [record for backend in ("pyg", "dgl", "scatter") for record in timed(backend, [0.1, 0.2, 0.3], **ONE)]
+    trains, _ = brief.grids(results(records), Footnotes())
+    assert trains.headers == ("operator", "back end", "cora, as shipped")
 
 
 def test_there_is_a_roofline_where_ceilings_were_measured():

@@ -72,14 +72,14 @@ def _plain(folder: ResultsFolder) -> object:
 
 
 def excerpt(folder: ResultsFolder) -> str:
-    """What a document shows of an experiment or a paper's table."""
+    """What a document shows of an experiment, in brief, or of a paper's table."""
     from bench.paper.rows import PaperTable
-    from bench.report import paper, table
+    from bench.report import brief, paper
     from bench.report.results import Results
 
     if asked := table_file.kept(folder):
         return paper.excerpt(PaperTable.of(folder.name, asked, folder.records())) + "\n"
-    return table.excerpt(Results.of(folder.experiment(), folder.records()), folder.name)
+    return brief.markdown(Results.of(folder.experiment(), folder.records()), folder.name)
 
 
 def _rewritten(folder: ResultsFolder) -> str:

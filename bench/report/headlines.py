@@ -17,7 +17,7 @@ from bench.verdicts import AccuracyVerdict, Pair, TimeVerdict
 def headlines(results: Results) -> list[str]:
     """Accuracy of back ends, the fastest back end, accuracy of operators; nothing where nothing was compared."""
     found = results.comparisons
-    return [*_accuracies(found.accuracy), *_fastest(results), *_operators(found.operators), *_distrust(results)]
+    return [*_accuracies(found.accuracy), *_fastest(results), *_operators(found.operators), *distrust(results)]
 
 
 def _accuracies(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
@@ -105,7 +105,8 @@ def _times(verdict: TimeVerdict, fastest: str) -> str:
     return wording.significant(1 / ratio if verdict.pair.first == fastest else ratio)
 
 
-def _distrust(results: Results) -> Iterator[str]:
+def distrust(results: Results) -> Iterator[str]:
+    """Whether the times may be believed, where the same back end was measured twice."""
     tests = results.comparisons.self_tests
     if failed := sum(not test.passed for test in tests):
         yield (

@@ -67,20 +67,6 @@ def markdown(results: Results, name: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def excerpt(results: Results, name: str) -> str:
-    """The tables alone, with their notes and where they come from: what a document shows of an experiment."""
-    notes = Footnotes()
-    provenance = f"{wording.provenance(results)}. Made by `bench run {name}`."
-    if asked := [markdown_table(grid) for grid in special.grids(results, notes)]:
-        said = [*notes.lines(), *special.remarks(results), *wording.warnings(results)]
-        return "\n\n".join([*asked, "\n".join(f"- {line}" for line in said), provenance]) + "\n"
-    tables = [markdown_table(grids.accuracy(results, notes))] if results.experiment.seeds else []
-    if results.experiment.timing.rounds:
-        tables.append(markdown_table(grids.speed(results, notes)))
-    remarks = "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])
-    return "\n\n".join(part for part in [*tables, remarks, provenance] if part) + "\n"
-
-
 _LEGEND_OF_SPEED = (
     "Step: median over rounds [interval] of one training step. Below it, the verdict against the baseline.\n"
     "Never compare times of the two tracks."

@@ -24,7 +24,7 @@ def grid(results: Results, notes: Footnotes) -> Grid:
     """Times with their ratio to the best rival; memory; the training step as a multiple of its floor."""
     tracks = results.experiment.timing.tracks
     return slim(
-        f"Time in ms, and how many times faster than {_best(results)} in the same rounds",
+        f"Time in ms, and how many times faster than {best(results)} in the same rounds",
         (
             *CELL,
             "threads",
@@ -35,7 +35,7 @@ def grid(results: Results, notes: Footnotes) -> Grid:
         tuple(
             (
                 cell.key.operator,
-                _backend(cell, notes),
+                marked(cell, notes),
                 *cell.key[2:],
                 str(threads),
                 throughput.part(cell, threads),
@@ -105,12 +105,13 @@ def remarks(results: Results) -> Iterator[str]:
             )
 
 
-def _best(results: Results) -> str:
+def best(results: Results) -> str:
+    """Whom the times are held against, in words."""
     rivals = results.experiment.statistics.rivals
     return rivals[0] if len(rivals) == 1 else f"the better of {' and '.join(rivals)}"
 
 
-def _backend(cell: Cell, notes: Footnotes) -> str:
+def marked(cell: Cell, notes: Footnotes) -> str:
     """The name; with a note where another amount of work is done."""
     other = throughput.other_work(cell.key.backend)
     note = f"{cell.key.backend} does a different amount of work: {other}"
@@ -127,7 +128,8 @@ def _time(results: Results, cell: Cell, track: str, threads: int, phase: Phase, 
     if same and throughput.is_one_track(results, cell, track):
         return f"{TRACKS[same]} {note}"
     against = throughput.against_rivals(results, cell, track, threads, phase)
-    return f"{wording.significant(1000 * median(list(times.values())))}{_ratio(against)} {note}".strip()
+    times_faster = f"({ratio(against)})" if against else ""
+    return " ".join(filter(None, [wording.significant(1000 * median(list(times.values()))), times_faster, note]))
 
 
 def _why_not(results: Results, cell: Cell, track: str, threads: int, notes: Footnotes) -> str:
@@ -136,13 +138,12 @@ def _why_not(results: Results, cell: Cell, track: str, threads: int, notes: Foot
     return wording.state(speed.state, notes)
 
 
-def _ratio(found: Against | None) -> str:
-    if found is None:
-        return ""
-    ratio = f" (× {wording.significant(found.ratio)}"
+def ratio(found: Against) -> str:
+    """ "× 12.3 [8.80, 17.2]": how many times faster, with the interval over rounds."""
+    times = f"× {wording.significant(found.ratio)}"
     if found.interval is None:
-        return f"{ratio})"
-    return f"{ratio} [{wording.significant(found.interval.low)}, {wording.significant(found.interval.high)}])"
+        return times
+    return f"{times} [{wording.significant(found.interval.low)}, {wording.significant(found.interval.high)}]"
 
 
 def _costs(results: Results, cell: Cell, track: str, threads: int) -> Iterator[str]:
