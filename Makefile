@@ -48,9 +48,9 @@ bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experime
 	@$(BENCH) run $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 # Small graphs first; what takes longest, the graph of ogbn-arxiv's size, comes last.
-PERF ?= throughput throughput-compile scaling throughput-large
+PERF ?= throughput throughput-compile throughput-sampled throughput-own-sampler scaling throughput-large
 
-perf: setup ## measure throughput: small graphs, torch.compile, scaling, a large graph
+perf: setup ## measure throughput: small graphs, torch.compile, sampled neighbours, scaling, a large graph
 	@failed=0; for experiment in $(PERF); do \
 		$(BENCH) run $$experiment $(ARGS) || { failed=$$?; test $$failed -eq 1 || exit $$failed; }; \
 	done; exit $$failed

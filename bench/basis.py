@@ -18,7 +18,7 @@ from implementations.contract import CONTRACT_VERSION
 # What of `bench` can move a number when it changes; the rest only plans, shows or stores.
 MEASURING = (
     "training", "speed/timing.py", "speed/ceilings.py", "speed/anatomy.py", "tuning/search.py", "datasets", "devices",
-    "jobs.py", "rig.py", "seeds.py", "task.py", "parity.py",
+    "jobs.py", "rounds.py", "rig.py", "seeds.py", "task.py", "parity.py",
 )  # fmt: skip
 SOURCES = {".py", ".cpp", ".h"}
 

@@ -306,8 +306,6 @@ class Experiment(Asked):
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
         if self.timing.self_test and self.timing.self_test not in self.backends:
             raise ValueError(f"timing.self_test = {self.timing.self_test!r} is not among the backends")
-        if self.training.batches and self.timing.rounds:
-            raise ValueError("steps on batches are not timed: set timing.rounds = 0, or leave training.batches out")
         self._require_something_to_do()
         self._require_known_names()
         return self

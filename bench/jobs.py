@@ -1,29 +1,24 @@
 """A job in, an outcome out. Knows no records, no MLflow, no terminal."""
 
 import contextlib
-import random
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from bench import attention_study, lookup, parity, saved_model, seeds
+from bench import attention_study, lookup, parity, rounds, saved_model, seeds
 from bench.config import Architecture, Setting, Training
-from bench.device import Device
-from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Samples, Timed, TrackTiming, Tuned
+from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Tuned, seven_digits
 from bench.rig import GraphJob, Place, Rig, TooLarge, Unsupported, enter, task_of
 from bench.settings import apply, current
-from bench.speed import anatomy, ceilings, timing
 from bench.task import DataUnavailable, NodeTask
 from bench.training import network, objective, parts, train
 from bench.training.train import Material
 from bench.work import AttentionJob, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Trainer
-from implementations.features import is_sparse
 
 PROGRESS_EPOCHS = 20
-
 
 Progress = Callable[[str], None]
 
@@ -52,7 +47,7 @@ def _run(rig: Rig, job: GraphJob, place: Place, progress: Progress) -> Outcome:
         case ParityJob():
             return _parity(rig, job)
         case SpeedJob():
-            return _speed(rig, job, progress)
+            return rounds.time(rig, job, progress)
         case TuneJob():
             return _tune(rig, job, place, progress)
         case FitJob():
@@ -69,98 +64,6 @@ def _parity(rig: Rig, job: ParityJob) -> Checked:
         rig.backend, rig.operator, rig.configs(job.architecture), task, job.dataset,
         list(dict.fromkeys(dtypes)), rig.torch_device,
     )  # fmt: skip
-
-
-def _speed(rig: Rig, job: SpeedJob, progress: Progress) -> Timed:
-    """One round: each track once, in an order of its own; tracks with the very same input are one measurement."""
-    ceiling = ceilings.measure(rig.device, rig.torch_device) if job.timing.ceilings else None
-    task = task_of(job.dataset, job.protocol, seed=0)
-    stop = rig.device.stopwatch()
-    rig.backend.prepare(task.graph.to(rig.torch_device), rig.torch_device)
-    rig.device.synchronize()
-    prepare_s = stop()
-    without, same_as = _unmeasured_tracks(rig, job)
-    tracks = [track for track in job.timing.tracks if track not in {*without, *same_as}]
-    random.Random(seeds.derive("tracks", job.id)).shuffle(tracks)
-    measured = {}
-    for track in tracks:
-        progress(track.replace("_", " "))
-        measured[track] = _time_track(rig, job, task, track)
-    return Timed(
-        tracks={track: measured[track] for track in job.timing.tracks if track in measured},
-        prepare_s=prepare_s,
-        nodes=task.graph.num_nodes,
-        edges=task.graph.num_edges,
-        threads=job.threads,
-        without=without,
-        same_as=same_as,
-        features=task.x.shape[1],
-        stored_features=task.x.values().numel() if is_sparse(task.x) else task.x.numel(),
-        ceilings=ceiling,
-    )
-
-
-def _unmeasured_tracks(rig: Rig, job: SpeedJob) -> tuple[dict[str, str], dict[str, str]]:
-    """Tracks that cannot be taken, with the reason; and tracks whose input is that of an earlier one, with its name."""
-    without: dict[str, str] = {}
-    same_as: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for track in job.timing.tracks:
-        features = rig.features_of(track)
-        if features == "sparse" and not rig.backend.sparse_features:
-            without[track] = f"{rig.backend.name} takes dense features only"
-        elif features in first:
-            same_as[track] = first[features]
-        else:
-            first[features] = track
-    return without, same_as
-
-
-def _time_track(rig: Rig, job: SpeedJob, task: NodeTask, track: str) -> TrackTiming:
-    material = rig.material(task, rig.features_of(track), job.training, seed=0)
-    torch.manual_seed(seeds.derive("speed", job.round))
-    first_step_s = _first_step_s(rig, job, material)
-    rig.device.reset_peak_memory()
-    model = rig.model(job.architecture, job.protocol, seed=0)
-    trainer = train.trainer(model, material, job.training)
-    trained = _measure(trainer.step, rig.device, job)
-    peak_bytes = rig.device.peak_memory_bytes()
-    evaluated = _measure(trainer.logits, rig.device, job)
-    parts_s = anatomy.of_step(trainer, trained.steps, rig.torch_device) if job.timing.parts else {}
-    return TrackTiming(
-        train=_samples(trained),
-        evaluate=_samples(evaluated),
-        first_step_s=first_step_s,
-        peak_bytes=peak_bytes,
-        whole_step=not isinstance(trainer, train.Autograd),
-        parts_s={name: _digits(seconds) for name, seconds in parts_s.items()},
-    )
-
-
-def _first_step_s(rig: Rig, job: SpeedJob, material: Material) -> float:
-    """The first step of a model that is then dropped: libraries that load or compile at first use do so here."""
-    model = rig.model(job.architecture, job.protocol, seed=0)
-    stop = rig.device.stopwatch()
-    train.trainer(model, material, job.training).step()
-    return _digits(stop())
-
-
-def _measure(call: Callable[[], object], device: Device, job: SpeedJob) -> timing.Measured:
-    return timing.measure(
-        call,
-        device,
-        samples=job.timing.samples,
-        min_sample_s=job.timing.min_sample_s,
-        max_phase_s=job.timing.max_phase_s,
-    )
-
-
-def _samples(measured: timing.Measured) -> Samples:
-    return Samples(
-        steps=measured.steps,
-        seconds=tuple(_digits(value) for value in measured.seconds),
-        warmup=tuple(_digits(value) for value in measured.warmup),
-    )
 
 
 def _tune(rig: Rig, job: TuneJob, place: Place, progress: Progress) -> Tuned:
@@ -210,7 +113,7 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
     model.load_state_dict(fitted.state)
     test = _test(rig, job, task, model, trainer)
     curves = {
-        name.replace("score", task.metric or objective.metric(task.y)): tuple(map(_digits, values))
+        name.replace("score", task.metric or objective.metric(task.y)): tuple(map(seven_digits, values))
         for name, values in vars(fitted.curves).items()
     }
     return model, Fitted(
@@ -222,7 +125,7 @@ def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[
         parameters=network.count_parameters(model),
         curves=curves,
         differs=rig.data.differs,
-        sampler=rig.backend.name if parts.has_own_sampler(job.training) else "",
+        sampler=rig.own_sampler(job.training),
         peak_bytes=rig.device.peak_memory_bytes(),
         is_error=rig.info.is_regression,
     )
@@ -261,11 +164,6 @@ def _train(
 
     trainer = train.trainer(model, material, training)
     return model, trainer, train.fit(model, trainer, material, training, on_epoch)
-
-
-def _digits(value: float) -> float:
-    """Seven significant digits: more than a timer or a float32 loss has, and half the size on disk."""
-    return float(f"{value:.7g}")
 
 
 def _is_allocation_failure(problem: Exception) -> bool:

@@ -10,6 +10,11 @@ from pydantic import Field
 from bench.config import Frozen, Setting
 
 
+def seven_digits(value: float) -> float:
+    """As much as is stored of a number: more than a timer or a float32 loss has, and half the size on disk."""
+    return float(f"{value:.7g}")
+
+
 class Check(Frozen):
     """One comparison of a back end with the reference."""
 
@@ -74,8 +79,8 @@ class Timed(Frozen):
 
     kind: Literal["speed"] = "speed"
     tracks: dict[str, TrackTiming]
-    prepare_s: float  # graph conversion
-    nodes: int
+    prepare_s: float  # graph conversion; of one part, where a step sees a part
+    nodes: int  # that a step sees: of parts, the mean
     edges: int  # with self-loops
     threads: int
     # Tracks that the back end cannot take, with the reason.
@@ -85,6 +90,8 @@ class Timed(Frozen):
     features: int = 0
     stored_features: int = 0  # entries of x that are stored: N x F, or the non-zeros; 0 where nobody noted it
     ceilings: Ceilings | None = None
+    steps_per_epoch: int = 1
+    sampler: str = ""  # as in `Fitted`; then a step draws its part itself
 
     def track(self, name: str) -> TrackTiming | None:
         """What was measured of a track, if anything was."""

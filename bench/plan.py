@@ -145,8 +145,8 @@ class EpochCost:
         for record in records:
             if isinstance(record.outcome, Timed) and record.job.architecture == experiment.architecture:
                 track = record.outcome.track(preferred) or next(iter(record.outcome.tracks.values()))
-                epoch_s = statistics.median(track.train.seconds) + statistics.median(track.evaluate.seconds)
-                found.setdefault(record.key, []).append(epoch_s)
+                steps_s = record.outcome.steps_per_epoch * statistics.median(track.train.seconds)
+                found.setdefault(record.key, []).append(steps_s + statistics.median(track.evaluate.seconds))
         return cls({key: statistics.median(values) for key, values in found.items()})
 
     def fit_s(self, experiment: Experiment, cell: CellKey, epochs: float) -> float | None:
@@ -213,7 +213,8 @@ def _speed_job(experiment: Experiment, stream: _Stream, round_: int, machine: Ma
     unasked = {"rounds": 0, "fewer_rounds": {}, "threads": (1,), "self_test": ""}
     timing = experiment.timing.model_copy(update=unasked)
     # Nor is when training would stop.
-    training = Training(lr=experiment.training.lr, weight_decay=experiment.training.weight_decay)
+    asked = experiment.training
+    training = Training(lr=asked.lr, weight_decay=asked.weight_decay, batches=asked.batches)
     return SpeedJob(
         **_common(experiment, stream.cell) | {"basis": speed_basis(stream.cell.backend, stream.cell.dataset, machine)},
         architecture=stream.architecture,

@@ -125,7 +125,7 @@ class Rig:
         dense = features == "dense" or not self.backend.sparse_features
         return Inputs(
             x=(part.x.to_dense() if dense else part.x).to(self.torch_device),
-            prepared=self._of_all(part),
+            prepared=self.prepared(part),
             y=part.y.to(self.torch_device),
             nodes=part.nodes.to(self.torch_device),
             metric=self.info.metric,
@@ -133,13 +133,13 @@ class Rig:
             graph_of=None if part.graph_of is None else part.graph_of.to(self.torch_device),
         )
 
-    def _of_all(self, part: Part) -> Any:
+    def prepared(self, part: Part) -> Any:
         """What the layers are given: one graph, one for each of them, or one for each type of edge."""
         if part.of_layers:
-            return network.PerLayer(map(self._prepared, part.of_layers))
-        return tuple(map(self._prepared, part.relations)) if part.relations else self._prepared(part.graph)
+            return network.PerLayer(map(self._in_own_form, part.of_layers))
+        return tuple(map(self._in_own_form, part.relations)) if part.relations else self._in_own_form(part.graph)
 
-    def _prepared(self, graph: Graph) -> Any:
+    def _in_own_form(self, graph: Graph) -> Any:
         return self.backend.prepare(graph.to(self.torch_device), self.torch_device)
 
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
@@ -148,9 +148,20 @@ class Rig:
         validation = self.inputs(seen, features)
         if task.graph_of is None and not training.batches:
             return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
-        sampling = self._sampling() if parts.has_own_sampler(training) else None
-        batches = parts.batches(task, training, seeds.generator(seed, "batches"), sampling)
-        return Material(_OnDevice(self, batches, features, seen, validation), validation)
+        return Material(_OnDevice(self, self.batches(task, training, seed), features, seen, validation), validation)
+
+    def batches(self, task: NodeTask, training: Training, seed: int) -> Batches[Part]:
+        """What the steps see of a task; drawn by the library's own sampler, if that is asked.
+
+        Raises:
+            Unsupported: it is, and the back end has none.
+        """
+        sampling = self._sampling() if self.own_sampler(training) else None
+        return parts.batches(task, training, seeds.generator(seed, "batches"), sampling)
+
+    def own_sampler(self, training: Training) -> str:
+        """The library whose own sampler draws what steps see, if that is asked, else nothing."""
+        return self.backend.name if parts.has_own_sampler(training) else ""
 
     def _sampling(self) -> Sampling:
         if not isinstance(self.backend, Sampling):

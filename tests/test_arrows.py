@@ -98,6 +98,7 @@ MEASURING = (
     "bench.speed",
     "bench.tuning.search",
     "bench.jobs",
+    "bench.rounds",
     "bench.rig",
     "bench.lookup",
     "bench.attention_study",

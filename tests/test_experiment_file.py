@@ -74,10 +74,6 @@ BROKEN = {
         "[training]\nbatches = { by = 'random walks', roots = 5, length = 2, steps = 3, graphs = 2 }",
         ["training.batches.graphs: there is no key 'graphs'"],
     ),
-    "batches that would be timed": (
-        "[training]\nbatches = { by = 'random walks', roots = 5, length = 2, steps = 3 }",
-        ["steps on batches are not timed", "timing.rounds = 0"],
-    ),
     "a rival that is not compared": ("[statistics]\nrivals = ['dgl']", ["statistics.rivals", "dgl"]),
     "fewer rounds of something that is not there": (
         "[timing.fewer_rounds]\ncora = 1",

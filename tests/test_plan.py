@@ -1,5 +1,6 @@
 """The plan is a pure function: which jobs there are, in which order, and what makes two of them the same."""
 
+import pytest
 import record_builders as build
 
 from bench import plan
@@ -94,6 +95,14 @@ def test_a_cell_is_within_budget_or_says_what_it_would_take():
     refused = plan.over_budget(experiment, jobs[slow], cost, {})
     assert "15 min" in refused  # 3 s x 100 epochs x 3 seeds
     assert "at most" in refused
+
+
+def test_an_epoch_of_many_steps_costs_as_many():
+    one = build.speed(build.key("pyg"), 0, {"same_input": 0.1})
+    many = one.model_copy(update={"outcome": one.outcome.model_copy(update={"steps_per_epoch": 10})})
+    experiment = build.experiment(architecture=one.job.architecture)
+    step_s, epoch_s = (plan.EpochCost.of(experiment, [record]).epoch_s[one.key] for record in (one, many))
+    assert epoch_s - step_s == pytest.approx(9 * 0.1)
 
 
 def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():

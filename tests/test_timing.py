@@ -4,7 +4,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from itertools import chain, cycle, repeat
 
 import pytest
 
@@ -32,9 +32,11 @@ class CountingDevice:
         return lambda: self.now_s - start_s
 
 
-def timed(durations, samples=10, min_sample_s=0.1, max_phase_s=60.0):
+def timed(durations, samples=10, min_sample_s=0.1, max_phase_s=60.0, period=1):
     device = CountingDevice(iter(durations))
-    measured = measure(device.call, device, samples=samples, min_sample_s=min_sample_s, max_phase_s=max_phase_s)
+    measured = measure(
+        device.call, device, samples=samples, min_sample_s=min_sample_s, max_phase_s=max_phase_s, period=period
+    )
     return device, measured
 
 
@@ -43,6 +45,14 @@ def test_a_short_step_is_repeated_until_a_sample_is_long_enough():
     assert measured.steps == 100
     assert len(measured.seconds) == 10
     assert all(abs(second - 0.001) < 1e-9 for second in measured.seconds)
+
+
+def test_of_calls_that_belong_together_every_sample_has_all():
+    unlike = cycle([0.01, 0.02, 0.06])
+    device, measured = timed(unlike, min_sample_s=0.1, period=3)
+    assert measured.steps == 3
+    assert device.calls % 3 == 0
+    assert all(second == pytest.approx(0.03) for second in (*measured.warmup, *measured.seconds))
 
 
 def test_a_slow_first_call_counts_as_warmup_and_does_not_spoil_the_calibration():

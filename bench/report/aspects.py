@@ -69,7 +69,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Timing:
-    """One track at one thread count. A full-batch epoch is one training step; rates are per its median."""
+    """One track at one thread count. On a whole graph an epoch is one training step; rates are per its median."""
 
     train: Median  # s per training step
     evaluate: Median  # s per forward in evaluation mode
@@ -146,7 +146,7 @@ def timing(experiment: Experiment, cell: Cell, track: str, threads: int) -> Timi
         train=train,
         evaluate=evaluate,
         first_step_s=median([timed.first_step_s for timed in tracks]),
-        epochs_per_s=1 / train.value,
+        epochs_per_s=1 / (size.steps_per_epoch * train.value),
         edges_per_s=size.edges / train.value,
         nodes_per_s=size.nodes / train.value,
         peak_bytes=median(peaks) if peaks else None,

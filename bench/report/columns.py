@@ -59,7 +59,7 @@ TRACK_COLUMNS = {
     "eval_step_ms_low": "lower end of its interval",
     "eval_step_ms_high": "upper end",
     "first_step_ms": "median of the very first training step",
-    "epochs_per_s": "training epochs (one full-batch step each) per second, at the median step",
+    "epochs_per_s": "training epochs (one step each, on a whole graph) per second, at the median step",
     "edges_per_s": "edges, self-loops included, per second of training",
     "nodes_per_s": "nodes per second of training",
     "peak_memory_mib": "median over rounds of the peak beyond what was resident before the model was built",

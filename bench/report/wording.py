@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bench.config import Experiment
 from bench.durations import duration
 from bench.records import Record
 from bench.report.aspects import Accuracy, State
@@ -45,15 +46,25 @@ def how_to_read(results: Results) -> str:
     )
     if parts.has_own_sampler(results.experiment.training):
         accuracy += "Each back end was trained on what its own library's sampler drew. "
-    return (accuracy if results.experiment.seeds else "") + (
-        f"A time is the median over rounds of a round's median step, with its "
-        f"{level} interval over rounds{covered}. A verdict is against the baseline, the first listed back end that "
-        "has results; after × stands the ratio of the times. Equivalent and equal mean shown to differ by less than "
-        f"the margin, {statistics.accuracy_margin_points:g} percentage points of accuracy or "
-        f"{100 * statistics.time_margin:g} % of time; undecided means that it takes that many more seeds or rounds to "
-        "say. As shipped is each library's own idiom, with features in the form that its users pass; "
-        "same input gives every back end the same sparse input path: never compare a time of one with one of the other."
+    times = (
+        f"A time is the median over rounds of a round's median step, with its {level} interval over rounds{covered}. A "
+        "verdict is against the baseline, the first listed back end that has results; after × stands the ratio of the "
+        "times. Equivalent and equal mean shown to differ by less than the margin, "
+        f"{statistics.accuracy_margin_points:g} percentage points of accuracy or {100 * statistics.time_margin:g} % of "
+        "time; undecided means that it takes that many more seeds or rounds to say. As shipped is each library's own "
+        "idiom, with features in the form that its users pass; same input gives every back end the same sparse input "
+        "path: never compare a time of one with one of the other."
     )
+    return (accuracy if results.experiment.seeds else "") + _of_parts(results.experiment) + times
+
+
+def _of_parts(experiment: Experiment) -> str:
+    """What is timed where a step sees a part of the graph."""
+    if not experiment.training.batches or not experiment.timing.rounds:
+        return ""
+    if parts.has_own_sampler(experiment.training):
+        return "A training step draws its part with the library's own sampler, and the drawing counts. "
+    return "A training step is on drawn parts, the same for all and made ready before: drawing is not timed. "
 
 
 def warnings(results: Results) -> Iterator[str]:

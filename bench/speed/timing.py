@@ -26,30 +26,37 @@ class Measured:
 
 
 def measure(
-    call: Callable[[], object], device: Device, *, samples: int, min_sample_s: float, max_phase_s: float
+    call: Callable[[], object],
+    device: Device,
+    *,
+    samples: int,
+    min_sample_s: float,
+    max_phase_s: float,
+    period: int = 1,
 ) -> Measured:
     """Time `call` on `device`.
 
     Args:
         call: one step; its result is dropped.
         device: supplies the stopwatch.
+        period: so many calls belong together, as a pass over as many different inputs: no sample ends between them.
         samples: how many to take; fewer, but at least two, where they would exceed `max_phase_s`.
         min_sample_s: a sample makes as many calls as it takes to last this long.
         max_phase_s: bound on warm-up plus samples, up to the last sample's own length.
     """
-    first_s = _sample(call, device, 1)
-    steps = _steps(min_sample_s, first_s)
-    more = _warm_up(call, device, steps, max_phase_s / 2 - first_s)
-    left_s = max_phase_s - first_s - sum(more) * steps
+    first_s = _sample(call, device, period)
+    steps = _steps(min_sample_s, first_s, period)
+    more = _warm_up(call, device, steps, max_phase_s / 2 - first_s * period)
+    left_s = max_phase_s - first_s * period - sum(more) * steps
     # The first call includes what is done once, so calibrate again now that calls are warm.
     warm_s = (more or [first_s])[-1]
-    steps = _steps(min_sample_s, warm_s)
+    steps = _steps(min_sample_s, warm_s, period)
     count = min(samples, max(FEWEST_SAMPLES, int(left_s / (warm_s * steps))))
     return Measured(steps, tuple(_sample(call, device, steps) for _ in range(count)), (first_s, *more))
 
 
-def _steps(min_sample_s: float, step_s: float) -> int:
-    return max(1, round(min_sample_s / step_s))
+def _steps(min_sample_s: float, step_s: float, period: int) -> int:
+    return period * max(1, round(min_sample_s / (step_s * period)))
 
 
 def _warm_up(call: Callable[[], object], device: Device, steps: int, limit_s: float) -> list[float]:

@@ -37,6 +37,12 @@ class Part:
     relations: tuple[Graph, ...] = ()  # as in `NodeTask`
     graph_of: Tensor | None = None  # which of the part's graphs a node lies in, where it is they that count
 
+    @property
+    def edges_of_a_layer(self) -> float:
+        """Edges that a layer sees: the mean, where each has a graph of its own."""
+        graphs = self.of_layers or (self.graph,)
+        return sum(graph.num_edges for graph in graphs) / len(graphs)
+
 
 class Batches(Protocol[T]):
     """What one epoch is made of. Each iteration is another epoch, in another order."""
