@@ -51,7 +51,7 @@ def test_who_wants_them_all_waits_for_the_last():
 
 def test_a_killed_process_gives_its_slot_back():
     script = (
-        "import sys, time; from bench import slots\n"
+        "import sys, time; from bench.workers import slots\n"
         "with slots.one_of(['cpu:0'], lambda: True): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
