@@ -62,6 +62,13 @@ def enter(job: Job, place: Place) -> torch.device:
 GraphJob = ParityJob | SpeedJob | TuneJob | FitJob | AttentionJob
 
 
+def bring(job: GraphJob) -> None:
+    """Import the libraries and load the data that a job needs, without taking its device."""
+    data = _load(job.dataset, job.protocol)
+    config = network.layer_configs(job.architecture, data.x.shape[1], max(1, data.classes))[0]
+    BACKENDS.get(job.backend).unsupported(OPERATORS.get(job.operator), config, torch.device("cpu"))
+
+
 @dataclass(frozen=True, eq=False)
 class Rig:
     """A job's plug-ins, resolved, and the device taken."""

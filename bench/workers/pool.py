@@ -46,6 +46,20 @@ class Worker:
         self._scratch: Scratch | None = None
         self._given_up = False
 
+    def start(self, job: Job) -> None:
+        """Start the child, and have it import and load what a job needs before the job is run."""
+        with contextlib.suppress(BrokenPipeError):  # it died at once; `run` starts another
+            self._send({"ahead": job.model_dump(mode="json")})
+
+    def is_ready(self, wait_s: float) -> bool:
+        """Whether a started child needs no more waiting for: it is ready, or died."""
+        try:
+            if self._answers.get(timeout=wait_s) is None:
+                self.close()
+        except queue.Empty:
+            return False
+        return True
+
     def run(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
         """Run one job; a crash or a timeout is an outcome, and a child that somebody killed is replaced."""
         for _ in range(ATTEMPTS):
@@ -70,7 +84,8 @@ class Worker:
                 answer = json.loads(line)
                 if "done" in answer:
                     return Done.model_validate(answer["done"])
-                on_progress(answer["progress"])
+                if "progress" in answer:  # else it says late that it was ready
+                    on_progress(answer["progress"])
         except queue.Empty:
             outcome = NotDone(status="timeout", reason=f"killed after its limit of {limit_s:.0f} s")
         except BrokenPipeError:

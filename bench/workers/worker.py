@@ -1,5 +1,7 @@
 """A child process that runs jobs: one JSON line in per job, progress lines and one outcome line out.
 
+Asked to, it imports and loads ahead of a job what that needs, and says when it is ready.
+
 Never imports MLflow. Ends when its standard input does, so a killed runner leaves no worker behind.
 """
 
@@ -21,7 +23,7 @@ from pydantic import BaseModel, TypeAdapter
 from bench import environment, jobs, rig
 from bench.outcomes import Outcome
 from bench.plugins import BACKENDS, DEVICES
-from bench.work import Job
+from bench.work import Job, LookupJob
 
 JOB: TypeAdapter[Job] = TypeAdapter(Job)
 PROGRESS_EVERY_S = 0.5
@@ -45,8 +47,18 @@ def main() -> None:
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     while True:
         request = json.loads(requests.get())
+        if "ahead" in request:
+            _bring(JOB.validate_python(request["ahead"]))
+            _answer(answers, {"ready": True})
+            continue
         done = _serve(JOB.validate_python(request["job"]), rig.Place(**request["place"]), answers)
         _answer(answers, {"done": done.model_dump(mode="json")})
+
+
+def _bring(job: Job) -> None:
+    with contextlib.suppress(Exception):  # whatever is wrong, the job itself will say
+        if not isinstance(job, LookupJob):
+            rig.bring(job)
 
 
 def _serve(job: Job, place: rig.Place, answers: Any) -> Done:

@@ -1,0 +1,104 @@
+"""Jobs that run alone: each in a fresh process, started ahead with a few others, and idle while another runs."""
+
+import os
+import signal
+from typing import Any
+
+import psutil
+import pytest
+
+from bench.config import Experiment
+from bench.outcomes import Timed
+from bench.plan import cells, speed_jobs
+from bench.work import Job
+from bench.workers import crew as crews
+from bench.workers.crew import Crew
+from bench.workers.pool import Worker
+
+
+def jobs(count: int, **changes: Any) -> list[Job]:
+    asked = Experiment.model_validate(
+        {
+            "title": "alone",
+            "backends": ["scatter", "pyg"],
+            "operators": ["gat"],
+            "datasets": ["blocks"],
+            "devices": ["cpu"],
+            "seeds": [],
+            "timing": {"rounds": 2, "samples": 2, "min_sample_s": 0.001, "max_phase_s": 0.2},
+        }
+        | changes
+    )
+    return speed_jobs(asked, cells(asked))[:count]
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[tuple[str, int]]:
+    """What is done to which process, in order."""
+    events: list[tuple[str, int]] = []
+    start, run = Worker.start, Worker.run
+
+    def started(worker, job):
+        start(worker, job)
+        events.append(("start", worker._process.pid))
+
+    def ran(worker, job, *rest):
+        pid = worker._process.pid
+        events.append(("run", pid))
+        waiting = [other for kind, other in events if kind == "start" and other != pid and psutil.pid_exists(other)]
+        before = [sum(psutil.Process(other).cpu_times()[:2]) for other in waiting]
+        done = run(worker, job, *rest)
+        after = [sum(psutil.Process(other).cpu_times()[:2]) for other in waiting]
+        assert after == pytest.approx(before, abs=0.011), "a process beside the one that is timed had something to do"
+        events.append(("ran", pid))
+        return done
+
+    monkeypatch.setattr(Worker, "start", started)
+    monkeypatch.setattr(Worker, "run", ran)
+    return events
+
+
+def crew() -> Crew:
+    return Crew(lambda device: [f"cpu:{min(os.sched_getaffinity(0))}"] * 2, limit_s=120)
+
+
+def test_processes_are_started_a_few_at_a_time_and_each_runs_one_job_alone(told):
+    found = [item for item in crew().alone(jobs(3), str) if item]
+    assert [type(done.outcome) for _, done in found] == [Timed] * 3
+    kinds = [kind for kind, _ in told]
+    assert kinds == ["start", "start", "run", "ran", "run", "ran", "start", "run", "ran"]
+    ran = [pid for kind, pid in told if kind == "ran"]
+    assert len(set(ran)) == 3
+    assert sorted(ran) == sorted(pid for kind, pid in told if kind == "start")
+    assert not any(map(psutil.pid_exists, ran))
+
+
+def test_leaving_early_ends_the_processes_that_wait_for_their_job_too(told):
+    run = crew().alone(jobs(2), str)
+    next(item for item in run if item)
+    run.close()
+    started = [pid for kind, pid in told if kind == "start"]
+    assert len(started) == 2
+    assert not any(map(psutil.pid_exists, started))
+
+
+def test_who_is_killed_while_it_waits_is_replaced_and_its_job_is_done(monkeypatch):
+    start = Worker.start
+
+    def killed_at_once(worker, job):
+        start(worker, job)
+        os.kill(worker._process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Worker, "start", killed_at_once)
+    assert [type(done.outcome) for _, done in filter(None, crew().alone(jobs(2), str))] == [Timed, Timed]
+
+
+def test_what_cannot_be_brought_ahead_is_said_by_the_job():
+    found = [item for item in crew().alone(jobs(1, datasets=["ppi"]), str) if item]
+    assert found[0][1].outcome.status == "unsupported"
+
+
+def test_no_more_processes_wait_than_are_allowed(told, monkeypatch):
+    monkeypatch.setattr(crews, "AHEAD", 1)
+    list(crew().alone(jobs(2), str))
+    assert [kind for kind, _ in told] == ["start", "run", "ran"] * 2
