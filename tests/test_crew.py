@@ -43,7 +43,7 @@ def told(monkeypatch) -> list[tuple[str, int]]:
         events.append(("start", worker._process.pid))
 
     def ran(worker, job, *rest):
-        pid = worker._process.pid
+        pid = worker._process.pid if worker._process else 0
         events.append(("run", pid))
         waiting = [other for kind, other in events if kind == "start" and other != pid and psutil.pid_exists(other)]
         before = [sum(psutil.Process(other).cpu_times()[:2]) for other in waiting]
@@ -58,8 +58,8 @@ def told(monkeypatch) -> list[tuple[str, int]]:
     return events
 
 
-def crew() -> Crew:
-    return Crew(lambda device: [f"cpu:{min(os.sched_getaffinity(0))}"] * 2, limit_s=120)
+def crew(**changes: Any) -> Crew:
+    return Crew(lambda device: [f"cpu:{min(os.sched_getaffinity(0))}"] * 2, limit_s=120, **changes)
 
 
 def test_processes_are_started_a_few_at_a_time_and_each_runs_one_job_alone(told):
@@ -102,3 +102,9 @@ def test_no_more_processes_wait_than_are_allowed(told, monkeypatch):
     monkeypatch.setattr(crews, "AHEAD", 1)
     list(crew().alone(jobs(2), str))
     assert [kind for kind, _ in told] == ["start", "run", "ran"] * 2
+
+
+def test_under_a_limit_of_memory_which_counts_what_a_job_loads_nothing_is_loaded_ahead(told):
+    found = [item for item in crew(memory_bytes=2**31).alone(jobs(1), str) if item]
+    assert [type(done.outcome) for _, done in found] == [Timed]
+    assert "start" not in dict(told)

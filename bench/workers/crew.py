@@ -44,6 +44,7 @@ class Crew:
 
         The processes of a few jobs are started together, before the first of them runs: each imports and loads what its
         job needs, and then waits. So starting takes less time, and while one job runs the others' processes are idle.
+        Under a limit of memory, which counts what a job loads, nothing is loaded ahead.
         """
         self.close()
         few = min([AHEAD, *(len(self.slots(device)) for device in {job.device for job in jobs})])
@@ -53,9 +54,8 @@ class Crew:
     def _in_processes_of_their_own(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
         workers = [Worker(_threads(job)) for job in jobs]
         try:
-            for job, worker in zip(jobs, workers, strict=True):
-                worker.start(job)
-            yield from self._until_ready(jobs, workers)
+            if self.memory_bytes is None:
+                yield from self._started(jobs, workers)
             for job, worker in zip(jobs, workers, strict=True):
                 self.rest(self.slots(job.device)[0], worker)
                 yield from self.together([job], title, most=1)
@@ -64,9 +64,12 @@ class Crew:
             for worker in workers:
                 worker.close()
 
-    def _until_ready(self, jobs: Sequence[Job], workers: Sequence[Worker]) -> Iterator[None]:
+    def _started(self, jobs: Sequence[Job], workers: Sequence[Worker]) -> Iterator[None]:
+        """Until all are ready."""
         slot, end_s = self.slots(jobs[0].device)[0], time.monotonic() + self.limit_s
         self.at_work[slot] = "starting processes"
+        for job, worker in zip(jobs, workers, strict=True):
+            worker.start(job)
         for worker in workers:
             while not worker.is_ready(TICK_S) and time.monotonic() < end_s:
                 yield None
