@@ -78,6 +78,16 @@ BROKEN = {
         'name = "ours"\nvary = { setting = "noise", values = [1] }',
         "'noise' is no setting",
     ),
+    "a sweep beyond what its setting can be": (
+        'name = "ours"',
+        'name = "ours"\nvary = { setting = "protocol.edge_noise", values = [0.1, -1] }',
+        "part ours: vary.values: protocol.edge_noise: should be greater than or equal to 0",
+    ),
+    "a sweep over a setting that there is not": (
+        'name = "ours"',
+        'name = "ours"\nvary = { setting = "protocol.edge_noize", values = [1] }',
+        "part ours: vary.setting: protocol.edge_noize: there is no key 'edge_noize'; did you mean 'edge_noise'",
+    ),
 }
 
 

@@ -51,7 +51,7 @@ class _Grid:
         try:
             slices = _slices(part)
         except ValidationError as error:
-            yield from dict.fromkeys(f"experiment.{line}" for line in toml_file.lines(error, Experiment))
+            yield from dict.fromkeys(_placed(part, line) for line in toml_file.lines(error, Experiment))
         except UserError as problem:
             yield str(problem)
         else:
@@ -111,6 +111,13 @@ def _with(content: Mapping[str, Any], setting: str, value: Setting) -> dict[str,
     if not isinstance(table, dict):
         raise UserError(f"experiment.{section}: should be a table (the file says {table!r})")
     return {**content, section: {**table, name: value}}
+
+
+def _placed(part: Part, line: str) -> str:
+    """The line with the place where the file says it: of a varied setting that is in `vary`."""
+    if part.vary is None or not line.startswith(f"{part.vary.setting}: "):
+        return f"experiment.{line}"
+    return f"vary.{'setting' if 'there is no key' in line else 'values'}: {line}"
 
 
 def _problems(part: Part, experiment: Experiment) -> Iterator[str]:
