@@ -48,7 +48,12 @@ class Dask:
         path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
         with (self._folder / f"{what}-{len(self.workers)}.log").open("wb") as log:
             return subprocess.Popen(
-                command, env=os.environ | {"PYTHONPATH": path}, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=self._folder,  # `-m` looks in the working folder first, and there must be no other code there
+                env=os.environ | {"PYTHONPATH": path},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
 

@@ -146,7 +146,7 @@ def test_the_job_of_a_worker_killed_while_at_it_is_done_by_another(small, tmp_pa
 def test_a_worker_with_other_code_is_named_and_gets_no_job(small, tmp_path):
     for package in ("bench", "implementations"):
         shutil.copytree(ROOT / package, tmp_path / "other" / package)
-    with (tmp_path / "other" / "bench" / "train.py").open("a") as file:
+    with (tmp_path / "other" / "bench" / "training" / "train.py").open("a") as file:
         file.write("\n# another version\n")
     said: list[str] = []
     with dask(tmp_path / "dask") as cluster:

@@ -210,7 +210,9 @@ class Cluster:
         Raises:
             UserError: no scheduler answers there.
         """
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said in our words
+        for name in list(logging.root.manager.loggerDict):  # Dask gives some of its loggers levels of their own
+            if name.partition(".")[0] == "distributed":
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in our words
         try:
             client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="gat-bench")
         except (OSError, ValueError) as problem:
