@@ -9,7 +9,18 @@ from bench.config import Architecture, Experiment, Timing
 from bench.outcomes import Ceilings, Timed
 from bench.plugins import BACKENDS
 from bench.records import Record
-from bench.report import brief, comparisons, curves, html, scaling, scaling_grid, table, throughput, throughput_grid
+from bench.report import (
+    brief,
+    canvas,
+    comparisons,
+    curves,
+    html,
+    scaling,
+    scaling_grid,
+    table,
+    throughput,
+    throughput_grid,
+)
 from bench.report.results import Results
 from bench.report.wording import Footnotes
 from bench.settings import varied
@@ -161,6 +172,16 @@ def test_in_brief_a_track_that_is_no_measurement_of_its_own_has_no_column():
     records = [record for backend in ("pyg", "dgl", "scatter") for record in timed(backend, [0.1, 0.2, 0.3], **ONE)]
     trains, _ = brief.grids(results(records), Footnotes())
     assert trains.headers == ("operator", "back end", "cora, as shipped")
+
+
+def test_a_tick_is_a_plain_number_however_large_or_small():
+    assert [canvas.plain(value) for value in (0.015, 1.5, 700, 1e6, 5e6)] == [
+        "0.015",
+        "1.5",
+        "700",
+        "1,000,000",
+        "5,000,000",
+    ]
 
 
 def test_there_is_a_roofline_where_ceilings_were_measured():

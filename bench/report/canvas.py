@@ -88,6 +88,11 @@ def stacked(heights_in: Sequence[float]) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
+def plain(value: float) -> str:
+    """A tick's number without an exponent: "0.015", "1.5" and "5,000,000"."""
+    return f"{value:,.0f}" if value >= 1e5 else f"{value:,.6g}"
+
+
 def log_scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x") -> None:
     """A log axis with plain numbers, more of them where it spans little."""
     low, high = min(values) / 1.5, max(values) * 1.9
@@ -95,7 +100,7 @@ def log_scale(axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x
     axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_locator(NullLocator())
 
 
