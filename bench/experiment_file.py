@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "experiments"
 
 def names() -> list[str]:
     """Experiments that come with the project."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return toml_file.names(FOLDER)
 
 
 def find(name: str) -> Path:
@@ -26,14 +26,7 @@ def find(name: str) -> Path:
     Raises:
         UserError: neither exists.
     """
-    if name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise UserError(f"{name}: no such file; give a path to a .toml file or one of {', '.join(names())}")
-        return path
-    if name not in names():
-        raise UserError(unknown("experiment", name, names()))
-    return FOLDER / f"{name}.toml"
+    return toml_file.find("experiment", name, FOLDER)
 
 
 def read(path: Path) -> Experiment:

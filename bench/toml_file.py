@@ -17,6 +17,28 @@ _ARM = re.compile(r"int|float|str|bool|literal\[.*|function-.*|range|choice|whol
 _SHOWN = 60  # characters of what the file says
 
 
+def names(folder: Path) -> list[str]:
+    """The files of a folder, without their ending."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def find(kind: str, name: str, folder: Path) -> Path:
+    """The file of that name in a folder of the project, or the path given.
+
+    Raises:
+        UserError: neither exists.
+    """
+    known = names(folder)
+    if name.endswith(".toml"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; give a path to a .toml file or one of {', '.join(known)}")
+        return path
+    if name not in known:
+        raise UserError(unknown(kind, name, known))
+    return folder / f"{name}.toml"
+
+
 def content(path: Path) -> dict[str, Any]:
     """What a file says, as yet unchecked.
 

@@ -21,7 +21,7 @@ SNAPSHOT = "paper-table.json"
 @cache
 def names() -> tuple[str, ...]:
     """Tables that come with the project."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+    return tuple(toml_file.names(FOLDER))
 
 
 def find(name: str) -> Path:
@@ -30,14 +30,7 @@ def find(name: str) -> Path:
     Raises:
         UserError: neither exists.
     """
-    if name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise UserError(f"{name}: no such file; give a path to a .toml file or one of {', '.join(names())}")
-        return path
-    if name not in names():
-        raise UserError(unknown("table", name, names()))
-    return FOLDER / f"{name}.toml"
+    return toml_file.find("table", name, FOLDER)
 
 
 def read(path: Path) -> TableFile:
