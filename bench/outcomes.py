@@ -91,7 +91,6 @@ class Timed(Frozen):
     stored_features: int = 0  # entries of x that are stored: N x F, or the non-zeros; 0 where nobody noted it
     ceilings: Ceilings | None = None
     steps_per_epoch: int = 1
-    sampler: str = ""  # as in `Fitted`; then a step draws its part itself
 
     def track(self, name: str) -> TrackTiming | None:
         """What was measured of a track, if anything was."""

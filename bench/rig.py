@@ -1,6 +1,6 @@
 """What a job works with: its plug-ins, resolved, on a device that was entered; its data, loaded once for many jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -151,11 +151,19 @@ class Rig:
 
     def material(self, task: NodeTask, features: str, training: Training, seed: int) -> Material:
         """What training sees of a task: one graph once, or batches beside the graphs that validate."""
-        seen = parts.evaluated(task, task.split.validation, training, seeds.generator(seed, "validated nodes"))
+        seen = self._validated(task, training, seed)
         validation = self.inputs(seen, features)
         if task.graph_of is None and not training.batches:
             return Material([replace(validation, nodes=task.split.train.to(self.torch_device))], validation)
         return Material(_OnDevice(self, self.batches(task, training, seed), features, seen, validation), validation)
+
+    def ready(self, task: NodeTask, seen: Sequence[Part], features: str, training: Training, seed: int) -> Material:
+        """As `material`, with the parts that steps see given, and all of them on the device."""
+        batches = [self.inputs(part, features) for part in seen]
+        return Material(batches, self.inputs(self._validated(task, training, seed), features))
+
+    def _validated(self, task: NodeTask, training: Training, seed: int) -> Part:
+        return parts.evaluated(task, task.split.validation, training, seeds.generator(seed, "validated nodes"))
 
     def batches(self, task: NodeTask, training: Training, seed: int) -> Batches[Part]:
         """What the steps see of a task; drawn by the library's own sampler, if that is asked.

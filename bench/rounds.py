@@ -8,7 +8,6 @@ import itertools
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 
@@ -57,7 +56,6 @@ def time(rig: Rig, job: SpeedJob, progress: Callable[[str], None]) -> Timed:
         stored_features=0 if job.training.batches else _stored(task.x),
         ceilings=ceiling,
         steps_per_epoch=len(epoch),
-        sampler=rig.own_sampler(job.training),
     )
 
 
@@ -104,10 +102,9 @@ def _time_track(rig: Rig, job: SpeedJob, task: NodeTask, seen: Sequence[Part], t
 
 def _material(rig: Rig, job: SpeedJob, task: NodeTask, seen: Sequence[Part], features: str) -> Material:
     """Parts that all back ends share lie ready; what a library's own sampler draws is drawn as the steps go."""
-    material = rig.material(task, features, job.training, job.round)
     if job.training.batches is None or rig.own_sampler(job.training):
-        return material
-    return replace(material, batches=[rig.inputs(part, features) for part in seen])
+        return rig.material(task, features, job.training, job.round)
+    return rig.ready(task, seen, features, job.training, job.round)
 
 
 def _first_step_s(rig: Rig, job: SpeedJob, material: Material) -> float:
