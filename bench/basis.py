@@ -23,8 +23,10 @@ MEASURING = (
 SOURCES = {".py", ".cpp", ".h"}
 
 # What a job is asked and answered with: a worker with another version of it would misunderstand.
-SPOKEN = ("config.py", "study_config.py", "work.py", "outcomes.py", *(f"workers/{name}.py" for name in (
-    "worker", "pool", "crew", "dask_worker")))  # fmt: skip
+SPOKEN = (
+    "config.py", "study_config.py", "work.py", "outcomes.py",
+    "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py",
+)  # fmt: skip
 Machine = tuple[str, str, int | None]
 """Name, architecture and cores."""
 

@@ -159,6 +159,11 @@ class Ordering:
     verdict: Verdict
     p_holm: float | None = None  # the one-sided one, where many orderings are held against one claim
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether it has its runs, and the paper's protocol."""
+        return self.verdict.word in ("reproduced", "not reproduced")
+
 
 def order(
     better: Mapping[int, float], worse: Mapping[int, float], runs: int, higher_is_better: bool, level: float = 0.05
@@ -176,14 +181,14 @@ def order(
 
 def hold_to_claim(found: Sequence[Ordering], level: float = 0.05) -> list[Ordering]:
     """Orderings that are held against one claim: among many, one that agrees (or turns round) by chance is no news."""
-    judged = [one for one in found if one.verdict.word in ("reproduced", "not reproduced")]
+    judged = [one for one in found if one.is_judged]
     ahead = holm([one.p_one_sided for one in judged])
     behind = holm([1 - one.p_one_sided for one in judged])
     again = iter(
         replace(one, verdict=_direction(*p, level), p_holm=p[0])
         for one, p in zip(judged, zip(ahead, behind, strict=True), strict=True)
     )
-    return [next(again) if one in judged else one for one in found]
+    return [next(again) if one.is_judged else one for one in found]
 
 
 def _direction(ahead: float, behind: float, level: float) -> Verdict:
