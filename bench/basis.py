@@ -46,7 +46,7 @@ def basis(backend: str | None, dataset: str) -> str:
             "contract": CONTRACT_VERSION,
             "dataset": DATASETS.get(dataset).info.digest,
             "versions": versions(packages),
-            "code": _code_digest(MEASURING),
+            "code": code_digest(MEASURING),
         }
     )
 
@@ -54,13 +54,13 @@ def basis(backend: str | None, dataset: str) -> str:
 @cache
 def lookup_basis() -> str:
     """As `basis`, for DictionaryLookup: generated data, and neither a back end nor the loop of the fits."""
-    return digest({"contract": CONTRACT_VERSION, "versions": versions(("torch",)), "code": _code_digest(LOOKUP)})
+    return digest({"contract": CONTRACT_VERSION, "versions": versions(("torch",)), "code": code_digest(LOOKUP)})
 
 
 @cache
 def attention_basis(backend: str, dataset: str) -> str:
     """As `basis`, and the code that examines attention."""
-    return digest([basis(backend, dataset), _code_digest(ATTENTION)])
+    return digest([basis(backend, dataset), code_digest(ATTENTION)])
 
 
 @cache
@@ -80,11 +80,12 @@ def build() -> dict[str, str]:
     packages = {"torch", "numpy", "scipy", "optuna"}.union(*(BACKENDS.get(name).packages for name in BACKENDS.names()))
     # What follows a plus tells the kind of device that a wheel was built for; a worker's may be another.
     public = {name: version.partition("+")[0] for name, version in versions(tuple(sorted(packages))).items()}
-    return {"code": _code_digest((*MEASURING, *LOOKUP, *ATTENTION, *SPOKEN))[:12], **public}
+    return {"code": code_digest((*MEASURING, *LOOKUP, *ATTENTION, *SPOKEN))[:12], **public}
 
 
 @cache
-def _code_digest(modules: tuple[str, ...]) -> str:
+def code_digest(modules: tuple[str, ...]) -> str:
+    """Over these files and folders of `bench`, all of it if one is "", and `implementations`."""
     digest_ = hashlib.sha256()
     for path in sorted(_files(modules)):
         digest_.update(str(path.relative_to(ROOT)).encode())

@@ -188,7 +188,7 @@ def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):
     run.run()
     run.means.folder.path.mkdir()
     paper.write(run.means.folder, run.state)
-    assert {path.name for path in (tmp_path / "t" / "plots").iterdir()} == {"ours.svg", "ours.png"}
+    assert {path.name for path in (tmp_path / "t" / "plots").glob("*.*g")} == {"ours.svg", "ours.png"}
     page = (tmp_path / "t" / "report.html").read_text()
     assert "<svg" in page
     assert "GAT, paper" in page

@@ -7,13 +7,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 import record_builders as build
 
 from bench import records as record_file
 from bench.config import Experiment, Timing
 from bench.folder import ResultsFolder
 from bench.records import Record
-from bench.report import html, plots, table, write_report
+from bench.report import gallery, html, plots, table, write_report
 from bench.report.columns import csv_text, meanings
 from bench.report.results import Results
 from bench.report.rows import Row
@@ -113,7 +114,33 @@ def test_a_plot_that_has_lost_its_data_is_removed(tmp_path: Path) -> None:
     plots.write(folder, Results.of(ASKED, build.fits(build.key(), [0.80, 0.81])))
     assert (tmp_path / "plots" / "accuracy.svg").exists()
     plots.write(folder, Results.of(ASKED, []))
-    assert not list((tmp_path / "plots").iterdir())
+    assert not list((tmp_path / "plots").glob("*.svg"))
+    assert not list((tmp_path / "plots").glob("*.png"))
+
+
+def never() -> dict[tuple[str, str], bytes]:
+    raise AssertionError("drawn again")
+
+
+def test_what_was_drawn_of_the_same_records_is_not_drawn_again(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    texts = plots.write(folder, whole())
+    assert gallery.on_show(folder, never) == texts
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "experiment.json", "paper-table.json"])
+def test_what_was_drawn_of_other_records_or_for_another_question_is_drawn_anew(tmp_path: Path, name: str) -> None:
+    folder = ResultsFolder(tmp_path)
+    plots.write(folder, whole())
+    (tmp_path / name).write_text("{}")
+    assert gallery.on_show(folder, lambda: {("new", "svg"): b"<svg/>", ("new", "png"): b""}) == {"new": "<svg/>"}
+
+
+def test_a_picture_that_was_lost_is_drawn_anew(tmp_path: Path) -> None:
+    folder = ResultsFolder(tmp_path)
+    plots.write(folder, whole())
+    (tmp_path / "plots" / "memory.svg").unlink()
+    assert gallery.on_show(folder, lambda: {("memory", "svg"): b"<svg/>"}) == {"memory": "<svg/>"}
 
 
 def test_back_ends_keep_their_look_and_never_share_one() -> None:

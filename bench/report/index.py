@@ -14,6 +14,7 @@ from bench.paper import table_file
 from bench.paper.rows import PaperTable
 from bench.report import (
     attention,
+    gallery,
     grids,
     headlines,
     html,
@@ -113,25 +114,25 @@ def folders(path: Path) -> list[ResultsFolder]:
 
 def _entry(folder: ResultsFolder, semantics: Callable[[Experiment], Semantics]) -> Entry:
     if kept := table_file.kept(folder):
-        return _of_table(PaperTable.of(folder.name, kept, folder.records()))
+        return _of_table(folder, PaperTable.of(folder.name, kept, folder.records()))
     asked = folder.asked()
     if isinstance(asked, Experiment):
-        return _of_experiment(folder.name, Results.of(asked, folder.records()), semantics(asked))
+        return _of_experiment(folder, Results.of(asked, folder.records()), semantics(asked))
     return _of_study(folder, asked)
 
 
-def _of_experiment(name: str, results: Results, semantics: Semantics) -> Entry:
-    drawn = plots.draw(results, kinds=("svg",))
-    make = _Maker(name, results.experiment.title, _commands(name, results.environment()))
+def _of_experiment(folder: ResultsFolder, results: Results, semantics: Semantics) -> Entry:
+    drawn = gallery.on_show(folder, lambda: plots.draw(results, kinds=("svg",)))
+    make = _Maker(folder.name, results.experiment.title, _commands(folder.name, results.environment()))
     exhibits = []
     for section, plot, tables in _tables(results, semantics):
         notes = Footnotes()
         made = [grid for grid in tables(notes) if grid.lines]
-        svg = drawn.get((plot, "svg"))
+        svg = drawn.get(plot)
         if made and (svg or section not in _ONLY_DRAWN):
-            exhibits.append(make(section, made, {plot: svg.decode()} if svg else {}, notes.lines()))
+            exhibits.append(make(section, made, {plot: svg} if svg else {}, notes.lines()))
     return Entry(
-        name,
+        folder.name,
         results.experiment.title,
         wording.provenance(results),
         tuple(headlines.headlines(results)),
@@ -163,10 +164,10 @@ def _speeds(results: Results, notes: Footnotes) -> list[Grid]:
     return [*special.grids(results, notes), grids.speed(results, notes)]
 
 
-def _of_table(found: PaperTable) -> Entry:
+def _of_table(folder: ResultsFolder, found: PaperTable) -> Entry:
     notes = Footnotes()
     make = _Maker(found.name, found.table.title, tuple(paper.commands(found)))
-    drawn = {part: svg.decode() for (part, _), svg in paper_curves.draw(found, kinds=("svg",)).items()}
+    drawn = gallery.on_show(folder, lambda: paper_curves.draw(found, kinds=("svg",)))
     tables = paper.grids(found, notes)
     exhibit = make("papers", tables, drawn, notes.lines())
     return Entry(found.name, found.table.title, paper.provenance(found), tuple(paper.headlines(found)), (exhibit,))
@@ -180,7 +181,7 @@ def _of_study(folder: ResultsFolder, asked: Study) -> Entry:
     else:
         said, tables = lookup.headlines(asked, records), lookup.grids(asked, records)
     found = environment(records)
-    drawn = {name: svg.decode() for (name, kind), svg in study.drawn(asked, records).items() if kind == "svg"}
+    drawn = gallery.on_show(folder, lambda: study.drawn(asked, records))
     make = _Maker(folder.name, asked.title, _commands(folder.name, found))
     exhibits = (make("attention", tables, drawn, []), make("environment", [_environment(found)], {}, []))
     return Entry(folder.name, asked.title, wording.made(records), tuple(said), exhibits)

@@ -8,9 +8,10 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.folder import ResultsFolder, write_atomically
+from bench.folder import ResultsFolder
 from bench.paper.reproduction import half_width
 from bench.paper.rows import PaperTable, Row
+from bench.report import gallery
 from bench.report.canvas import STYLE, marks, rendered
 from bench.summary import mean
 
@@ -21,11 +22,7 @@ _PANEL_IN = (4.6, 2.6)
 
 def write(folder: ResultsFolder, found: PaperTable) -> dict[str, str]:
     """Write `plots/<part>.svg` and `.png` of every part with a horizontal axis; SVG texts by part."""
-    images = draw(found)
-    for (name, kind), image in images.items():
-        (folder.path / "plots").mkdir(parents=True, exist_ok=True)
-        write_atomically(folder.path / "plots" / f"{name}.{kind}", image)
-    return {name: image.decode() for (name, kind), image in images.items() if kind == "svg"}
+    return gallery.hang(folder, draw(found))
 
 
 def draw(found: PaperTable, kinds: Sequence[str] = ("svg", "png")) -> dict[tuple[str, str], bytes]:

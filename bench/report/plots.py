@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.config import thread_name
-from bench.folder import ResultsFolder, write_atomically
-from bench.report import curves, wording
+from bench.folder import ResultsFolder
+from bench.report import curves, gallery, wording
 from bench.report.canvas import FILLS, INK, STYLE, group_of, legend, log_scale, look, marks, rendered, stacked
 from bench.report.results import Results
 from bench.report.rows import MIB, Speed
@@ -57,16 +57,7 @@ class Point:
 
 def write(folder: ResultsFolder, results: Results) -> dict[str, str]:
     """Write `plots/`, without plots that have no data, and return the SVG texts by name."""
-    place = folder.path / "plots"
-    place.mkdir(parents=True, exist_ok=True)
-    drawn = draw(results)
-    for name in TITLES:
-        for kind in ("svg", "png"):
-            if (name, kind) in drawn:
-                write_atomically(place / f"{name}.{kind}", drawn[name, kind])
-            else:
-                (place / f"{name}.{kind}").unlink(missing_ok=True)
-    return {name: drawn[name, "svg"].decode() for name in TITLES if (name, "svg") in drawn}
+    return gallery.hang(folder, draw(results), TITLES)
 
 
 def draw(results: Results, kinds: Sequence[str] = ("svg", "png")) -> dict[tuple[str, str], bytes]:

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from bench.folder import ResultsFolder, write_atomically
 from bench.records import Record
-from bench.report import attention, lookup
+from bench.report import attention, gallery, lookup
 from bench.report.attention import AttentionRow
 from bench.report.lookup import LookupRow
 from bench.study_config import AttentionStudy, LookupStudy, Study
@@ -40,7 +40,7 @@ def write(folder: ResultsFolder, study: Study, records: Sequence[Record]) -> Non
         case AttentionStudy():
             write_atomically(folder.path / "table.md", attention.markdown(study, records, folder.name))
             write_atomically(folder.path / "table.csv", attention.csv_text(study, records))
-    _write_plots(folder, drawn(study, records))
+    gallery.hang(folder, drawn(study, records))
 
 
 def drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], bytes]:
@@ -53,10 +53,3 @@ def drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], b
         case AttentionStudy():
             return attention_plots.draw(attention.rows(study, records))
     assert_never(study)
-
-
-def _write_plots(folder: ResultsFolder, images: Mapping[tuple[str, str], bytes]) -> None:
-    place = folder.path / "plots"
-    place.mkdir(parents=True, exist_ok=True)
-    for (name, kind), content in images.items():
-        write_atomically(place / f"{name}.{kind}", content)
