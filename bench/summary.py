@@ -8,6 +8,7 @@ Without pairs it is Welch's: difference of means, se^2 = var a / n_a + var b / n
 Either way `(difference - true) / se` is taken as t distributed. Standard deviations are the sample's (n - 1).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ MOST_FURTHER = 1000
 """Beyond this, the number of further seeds or rounds is not worked out."""
 
 _RESAMPLES = 9999
+_MOST_EXACT = 13  # pairs of which all signs are tried, as by `scipy.stats.wilcoxon`
 
 
 @dataclass(frozen=True)
@@ -236,10 +238,16 @@ def holm(p_values: Values) -> list[float]:
 
 def signed_rank_p(first: Series, second: Series) -> float | None:
     """Two-sided p of Wilcoxon's signed rank test by shared key: 1 if none differs, None without any."""
-    differences = [first[key] - second[key] for key in sorted(first.keys() & second.keys())]
-    if any(differences):
+    differences = np.array([first[key] - second[key] for key in sorted(first.keys() & second.keys())])
+    if not differences.any():
+        return 1.0 if len(differences) else None
+    if len(differences) > _MOST_EXACT:
         return float(stats.wilcoxon(differences).pvalue)
-    return 1.0 if differences else None
+    # `wilcoxon` tries all signs, too, where there are ties, but one choice after the other, which takes half a second.
+    told = differences[differences != 0]
+    ranks = stats.rankdata(np.abs(told))
+    signs = np.array(list(itertools.product((-1, 1), repeat=len(told))))
+    return float(np.mean(np.abs(signs @ ranks) >= abs(np.sign(told) @ ranks)))
 
 
 def _logs(series: Series) -> dict[int, float]:

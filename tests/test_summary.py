@@ -184,6 +184,15 @@ def test_the_signed_rank_test_of_five_seeds_cannot_reach_five_percent() -> None:
     assert signed_rank_p({0: 1.0}, {1: 1.0}) is None
 
 
+def test_with_ties_and_pairs_that_are_equal_the_signed_rank_test_is_scipys() -> None:
+    draw = random.Random(5)
+    for pairs in (1, 2, 5, 9, 14, 20):
+        first, second = ({key: draw.randrange(4) / 2 for key in range(pairs)} for _ in range(2))
+        first[0] = second[0] + 1.0
+        differences = [first[key] - second[key] for key in first]
+        assert signed_rank_p(first, second) == pytest.approx(stats.wilcoxon(differences).pvalue)
+
+
 def test_as_many_further_pairs_as_stated_decide_about_as_often_as_promised() -> None:
     draw = random.Random(2)
     start = Contrast(difference=0.5, se=1.0 / math.sqrt(5), df=4, n=5, paired=True, effect=0.5)
