@@ -155,6 +155,11 @@ class TimeVerdict:
         return words.get(self.finding.position, "undecided")
 
     @property
+    def is_judged(self) -> bool:
+        """Whether there are rounds enough for a test."""
+        return self.finding.contrast is not None
+
+    @property
     def ratio(self) -> float | None:
         """Time of the first over that of the second: geometric mean over rounds of the ratio of medians."""
         return math.exp(self.finding.contrast.difference) if self.finding.contrast else None

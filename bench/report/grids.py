@@ -119,11 +119,11 @@ def comparisons(results: Results) -> Grid:
 
 
 def times(results: Results) -> Grid:
-    """Every comparison of times with its figures."""
+    """Every comparison of times that is judged, with its figures."""
     return Grid(
         "Time, compared in the same rounds",
         ("compared", "on", "track", "of", "threads", "verdict", "ratio", "interval", "p, Holm", "p, TOST"),
-        tuple(_time_line(verdict) for verdict in results.comparisons.time),
+        tuple(_time_line(verdict) for verdict in results.comparisons.time if verdict.is_judged),
         5,
     )
 
@@ -259,8 +259,7 @@ def _time_line(verdict: TimeVerdict) -> tuple[str, ...]:
         str(timed.threads),
         verdict.verdict,
     )
-    if finding.contrast is None:
-        return (*opening, *[""] * 4)
+    assert finding.contrast is not None
     interval = finding.contrast.interval(finding.confidence).exp()
     return (
         *opening,

@@ -9,6 +9,8 @@ from bench.records import Record
 from bench.report.cells import Cell, gather
 from bench.report.comparisons import Comparisons, compare
 from bench.report.rows import Row, rows_of
+from bench.summary import FEWEST
+from bench.verdicts import TimeVerdict
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,34 @@ class Results:
         return environment(self.counted())
 
     def verdicts(self) -> dict[str, list[str]]:
-        """All verdicts as sentences, by what they are about; a kind without any is left out."""
+        """Verdicts as sentences, by what they are about; of times, those against the baseline."""
         found = self.comparisons
         kinds = {
             "Accuracy of back ends": [verdict.sentence() for verdict in found.accuracy],
-            "Training time": [verdict.sentence() for verdict in found.time if verdict.timed.phase == "train"],
-            "Evaluation time": [verdict.sentence() for verdict in found.time if verdict.timed.phase == "evaluate"],
+            "Training time": _of_times([verdict for verdict in found.time if verdict.timed.phase == "train"]),
+            "Evaluation time": _of_times([verdict for verdict in found.time if verdict.timed.phase == "evaluate"]),
             "Accuracy of operators": [verdict.sentence() for verdict in found.operators],
             "Self-test: the same back end twice": [test.sentence() for test in found.self_tests],
         }
         return {kind: sentences for kind, sentences in kinds.items() if sentences}
+
+
+def _of_times(verdicts: Sequence[TimeVerdict]) -> list[str]:
+    """Against the first back end that was timed: the others stand in a table. What is not judged is counted."""
+    baselines: dict[str, str] = {}
+    for verdict in verdicts:
+        baselines.setdefault(verdict.pair.where, verdict.pair.second)
+    told = [
+        verdict.sentence()
+        for verdict in verdicts
+        if verdict.is_judged and verdict.pair.second == baselines[verdict.pair.where]
+    ]
+    if few := sum(not verdict.is_judged for verdict in verdicts):
+        told.append(
+            f"Not judged: {few} of {len(verdicts)} comparisons, which have fewer than {FEWEST} rounds. "
+            "So few agree by chance too often."
+        )
+    return told
 
 
 def environment(records: Sequence[Record]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The results as text: a table for the terminal, `table.md` and `table.csv`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -59,7 +59,7 @@ def markdown(results: Results, name: str) -> str:
         experiment.description,
         f"{wording.how_to_read(results)} A single number in brackets refers to the notes.",
         *tables,
-        _section("Verdicts", "\n\n".join(_list(kind, lines) for kind, lines in results.verdicts().items())),
+        _section("Verdicts", "\n\n".join(_verdicts(results))),
         _section("Notes", "\n".join(f"- {line}" for line in [*notes.lines(), *wording.warnings(results)])),
         _section("Columns of table.csv", "\n".join(columns)),
         f"---\n\n{wording.provenance(results)}. Made by `bench run {name}`, without a number typed by hand.",
@@ -116,6 +116,14 @@ def markdown_table(grid: grids.Grid) -> str:
     """A grid as Markdown, its caption above it."""
     escaped = [[" ".join(text.replace("|", "\\|").split()) for text in line] for line in grid.lines]
     return f"{grid.caption}\n\n{tabulate(escaped, grid.headers, tablefmt='github', disable_numparse=True)}"
+
+
+def _verdicts(results: Results) -> Iterator[str]:
+    for kind, lines in results.verdicts().items():
+        yield _list(kind, lines)
+    times = grids.times(results)
+    if times.lines:
+        yield f"### All times that are judged\n\n{markdown_table(times)}"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:
