@@ -4,7 +4,7 @@
 Units are in the names: `_s` seconds, `_epochs`, `_points` percentage points; probabilities are in [0, 1).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, Tag, model_validator
@@ -246,8 +246,7 @@ class Timing(Asked):
 
     def rounds_of(self, names: Iterable[str], threads: int) -> int:
         """How often a cell is timed with so many threads; `names` are its back end, operator and data set."""
-        fewer = [self.fewer_rounds[name] for name in (*names, thread_name(threads)) if name in self.fewer_rounds]
-        return min([self.rounds, *fewer])
+        return _fewest(self.rounds, self.fewer_rounds, (*names, thread_name(threads)))
 
 
 class Budget(Asked):
@@ -275,8 +274,9 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 class Experiment(Asked):
     """One TOML file; the product of its lists is the grid of cells.
 
-    Without seeds nothing is trained: the experiment is about speed and memory alone. Each setting of `sweep` is varied
-    on its own, on the first data set, and timed.
+    Without seeds nothing is trained: the experiment is about speed and memory alone. `fewer_seeds` says of which back
+    end, operator or data set only the first so many are; where it names a cell more than once, the smallest number
+    counts. Each setting of `sweep` is varied on its own, on the first data set, and timed.
     """
 
     title: str
@@ -286,6 +286,7 @@ class Experiment(Asked):
     datasets: Names
     devices: Names
     seeds: tuple[Seed, ...]
+    fewer_seeds: dict[str, Count] = {}
     protocol: Protocol = Protocol()
     architecture: Architecture = Architecture()
     training: Training = Training()
@@ -294,6 +295,10 @@ class Experiment(Asked):
     budget: Budget = Budget()
     statistics: Statistics = Statistics()
     sweep: dict[str, Annotated[tuple[Setting, ...], Field(min_length=1)]] = {}
+
+    def seeds_of(self, names: Iterable[str]) -> tuple[Seed, ...]:
+        """Those that a cell is trained with; `names` are its back end, operator and data set."""
+        return self.seeds[: _fewest(len(self.seeds), self.fewer_seeds, names)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -321,10 +326,18 @@ class Experiment(Asked):
     def _require_known_names(self) -> None:
         if unknown := [name for name in self.statistics.rivals if name not in self.backends]:
             raise ValueError(f"statistics.rivals names what is not among the backends: {', '.join(unknown)}")
+        cells = [*self.backends, *self.operators, *self.datasets]
         threads = [thread_name(count) for count in self.timing.threads]
-        known = [*self.backends, *self.operators, *self.datasets, *threads]
-        if unknown := [name for name in self.timing.fewer_rounds if name not in known]:
-            raise ValueError(f"timing.fewer_rounds names {', '.join(unknown)}; it may name {', '.join(known)}")
+        for key, fewer, known in (
+            ("fewer_seeds", self.fewer_seeds, cells),
+            ("timing.fewer_rounds", self.timing.fewer_rounds, [*cells, *threads]),
+        ):
+            if unknown := [name for name in fewer if name not in known]:
+                raise ValueError(f"{key} names {', '.join(unknown)}; it may name {', '.join(known)}")
+
+
+def _fewest(most: int, fewer: Mapping[str, int], names: Iterable[str]) -> int:
+    return min([most, *(fewer[name] for name in names if name in fewer)])
 
 
 def thread_name(count: int) -> str:

@@ -98,6 +98,8 @@ def fit_jobs(experiment: Experiment, able: Iterable[CellKey], done: Mapping[str,
     """Seed after seed, all cells in turn; only cells whose study is finished."""
     jobs = []
     for seed, cell in itertools.product(experiment.seeds, list(able)):
+        if seed not in experiment.seeds_of(cell):
+            continue
         tuned = tuned_settings(experiment, cell, done)
         if tuned is not None:
             architecture, training = settings.apply(tuned, experiment.architecture, experiment.training)
@@ -152,7 +154,7 @@ class EpochCost:
     def fit_s(self, experiment: Experiment, cell: CellKey, epochs: float) -> float | None:
         """Predicted seconds for all seeds of a cell, or None if it was not timed."""
         epoch_s = self.epoch_s.get(cell)
-        return None if epoch_s is None else epoch_s * epochs * len(experiment.seeds)
+        return None if epoch_s is None else epoch_s * epochs * len(experiment.seeds_of(cell))
 
     def study_s(self, experiment: Experiment, cell: CellKey) -> float | None:
         """Upper bound of a study's seconds, or None if the cell was not timed."""
@@ -172,7 +174,7 @@ def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapp
     if needed_s is None or needed_s <= allowed_s:
         return None
     return (
-        f"would take {roughly(needed_s)} for {len(experiment.seeds)} seeds of {epochs:.0f} epochs ({how}, "
+        f"would take {roughly(needed_s)} for {len(experiment.seeds_of(job.key))} seeds of {epochs:.0f} epochs ({how}, "
         f"{cost.epoch_s[job.key]:.2f} s each as measured); the file allows {roughly(allowed_s)}"
     )
 

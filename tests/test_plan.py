@@ -127,6 +127,17 @@ def test_fewer_rounds_are_taken_of_what_the_file_names():
     assert of == {("pyg", 1): 4, ("pyg", 2): 1, ("dense", 1): 2, ("dense", 2): 1}
 
 
+def test_fewer_seeds_are_trained_of_what_the_file_names_and_the_others_count_what_is_asked_of_them():
+    experiment = grid(seeds=[5, 3, 4], fewer_seeds={"dense": 2, "gatv2": 1})
+    jobs = plan.fit_jobs(experiment, plan.cells(experiment), {})
+    of = {name: [job.seed for job in jobs if (job.backend, job.operator) == name]
+          for name in (("pyg", "gat"), ("dense", "gat"), ("dense", "gatv2"))}  # fmt: skip
+    assert of == {("pyg", "gat"): [5, 3, 4], ("dense", "gat"): [5, 3], ("dense", "gatv2"): [5]}
+    cost = plan.EpochCost(dict.fromkeys(plan.cells(experiment), 1.0))
+    cells = {(cell.backend, cell.operator): cell for cell in plan.cells(experiment)}
+    assert cost.fit_s(experiment, cells["dense", "gat"], epochs=10) == 20
+
+
 def test_a_sweep_varies_one_setting_at_a_time_on_the_first_data_set():
     experiment = grid(datasets=["blocks", "cora"], sweep={"architecture.heads": [4, 8, 16]}, timing={"rounds": 1})
     jobs = plan.speed_jobs(experiment, plan.cells(experiment))

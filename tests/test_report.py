@@ -167,6 +167,13 @@ def test_seeds_that_the_experiment_no_longer_asks_for_are_left_out() -> None:
     assert made.accuracy.mean == pytest.approx(0.8)
 
 
+def test_a_cell_of_which_fewer_seeds_are_asked_is_done_with_those() -> None:
+    asked = build.experiment(seeds=tuple(range(10)), fewer_seeds={"pyg": 3}, timing=Timing(rounds=0))
+    made = row(build.fits(build.key(), [0.8, 0.8, 0.8, 0.1]), asked=asked)
+    assert made.accuracy is not None
+    assert (made.accuracy.seeds, made.accuracy_state.sentence()) == (3, "done")
+
+
 def test_the_baseline_is_the_first_listed_back_end_with_results_and_has_no_verdict() -> None:
     assert whole_row("scatter").accuracy_verdict is None
     found = whole_row("pyg").accuracy_verdict

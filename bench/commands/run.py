@@ -100,7 +100,8 @@ def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.
 
 
 def _overview(experiment: Experiment) -> str:
-    trained = f"{len(experiment.seeds)} seeds" if experiment.seeds else "speed alone"
+    seeds = sorted({len(experiment.seeds_of(cell)) for cell in plan.cells(experiment)})
+    trained = f"{' or '.join(map(str, seeds))} seeds" if experiment.seeds else "speed alone"
     counts = Counter(cell.dataset for cell in plan.cells(experiment))
     return f"{counts.total()} cells ({', '.join(experiment.backends)} × {', '.join(experiment.operators)} on " + (
         f"{', '.join(experiment.datasets)}), {trained}"

@@ -76,7 +76,7 @@ def _is_fit(experiment: Experiment, job: FitJob, tuned: dict[str, Setting] | Non
     chosen = tuned if experiment.tuning.trials else {}
     expected = settings.apply(job.tuned, experiment.architecture, experiment.training)
     same = (job.architecture, job.training) == expected
-    return same and job.seed in experiment.seeds and (chosen is None or job.tuned == chosen)
+    return same and job.seed in experiment.seeds_of(job.key) and (chosen is None or job.tuned == chosen)
 
 
 def _is_study(experiment: Experiment, key: CellKey, job: TuneJob) -> bool:

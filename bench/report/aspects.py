@@ -98,7 +98,7 @@ def accuracy_state(experiment: Experiment, cell: Cell) -> State:
     failures = [cell.fit_failures[seed] for seed in sorted(cell.fit_failures)]
     if experiment.tuning.trials and not cell.fits and not failures and not cell.withheld():
         return State("not_run", tuning(cell) or "nothing was tuned for it yet")
-    return _state(cell, len(cell.fits), len(experiment.seeds), "seed", failures)
+    return _state(cell, len(cell.fits), len(experiment.seeds_of(cell.key)), "seed", failures)
 
 
 def speed_state(experiment: Experiment, cell: Cell, track: str, threads: int) -> State:
