@@ -22,6 +22,13 @@ VENV := .venv
 BENCH := $(VENV)/bin/python -m bench
 READY := $(VENV)/ready
 
+# A misspelt variable would be ignored, and something else be run for an hour.
+KNOWN := EXPERIMENT JOBS NAME SEEDS FULL PORT PIP_ARGS ARGS PYTHON PERF N KILLS
+GIVEN := $(foreach variable,$(.VARIABLES),$(if $(findstring command line,$(origin $(variable))),$(variable)))
+ifneq ($(filter-out $(KNOWN) SHELL MAKEFLAGS BENCH_% MLFLOW_%,$(GIVEN)),)
+$(error there is no variable $(filter-out $(KNOWN),$(GIVEN)); there are $(KNOWN))
+endif
+
 .PHONY: help setup bench tables table perf test check docs screenshots test-browser test-gpu test-faults soak test-slow parity data ui studies cluster-demo list doctor report check-backend lock clean
 
 help: ## print the targets
@@ -59,7 +66,7 @@ tables: setup ## the papers' tables and figures, re-run, with verdicts (FULL=1: 
 	@$(BENCH) tables $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 table: setup ## one of them: NAME=gat-table2; SEEDS=100 for so many seeds
-	@test -n "$(NAME)" || { $(BENCH) tables --list; exit 2; }
+	@test -n "$(NAME)" || { $(BENCH) tables --list; echo 'Name one of these: make table NAME=gat-table2' >&2; exit 2; }
 	@$(BENCH) tables $(NAME) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FULL),--full) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 # A file's tests stay together, so that what a module prepares is prepared once. Each worker holds torch: four are enough.

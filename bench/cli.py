@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.tracking import mlflow_store
 
 COMMANDS = {
@@ -73,7 +73,15 @@ def _cure(problem: OSError) -> str:
 
 
 def _run(arguments: list[str]) -> int:
-    parsed = parsers(arguments[:1])[0].parse_args(arguments)
+    command = arguments[0] if arguments else ""
+    if not command:
+        raise UserError(f"name a command: {', '.join(COMMANDS)}; `bench --help` tells what each does")
+    if command not in COMMANDS and not command.startswith("-"):
+        raise UserError(f"{unknown('command', command, COMMANDS)}; `bench --help` tells what each does")
+    whole, parts = parsers(arguments[:1])
+    parsed, rest = whole.parse_known_args(arguments)
+    if rest:
+        parts[command].error(f"unrecognized arguments: {' '.join(rest)}")
     code: int = parsed.execute(parsed)
     return code
 

@@ -176,8 +176,12 @@ class TimeVerdict:
         return _undecided(self.finding, "round") if self.word == "undecided" else self.word
 
     def short(self) -> str:
-        """For a table: "faster, × 0.450"."""
-        return self.verdict if self.ratio is None else f"{self.verdict}, × {_significant(self.ratio)}"
+        """For a table: "faster, 2.22 ×", "slower, 1.30 ×", "equal, 0.990 of the time"."""
+        if self.ratio is None:
+            return self.verdict
+        if self.word in ("faster", "slower"):
+            return f"{self.verdict}, {_significant(max(self.ratio, 1 / self.ratio))} ×"
+        return f"{self.verdict}, {_significant(self.ratio)} of the time"
 
     def sentence(self) -> str:
         """The verdict in plain words."""

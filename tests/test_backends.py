@@ -208,4 +208,5 @@ def test_a_missing_library_is_a_sentence(name, module, sentence):
 
 def test_dgl_says_that_its_wheel_knows_no_accelerator():
     backend = backend_of("dgl")
-    assert "has no cuda code" in backend.unsupported(gat, CONFIG, torch.device("cuda"))
+    assert "has no CUDA code" in backend.unsupported(gat, CONFIG, torch.device("cuda"))
+    assert backend.unsupported(gat, CONFIG, torch.device("mps")) == "DGL has no mps code"

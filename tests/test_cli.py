@@ -55,6 +55,10 @@ def test_the_overview_names_every_command(capsys):
         (["mlflow", "sync"], "nothing was run here yet"),
         (["data", "kora"], "did you mean 'cora'"),
         (["parity", "smoke", "--backends", "pig"], "did you mean 'pyg'"),
+        ([], "name a command: run, list,"),
+        (["table"], "did you mean 'tables'"),
+        (["run", "smoke", "--backends", "pyg"], "unrecognized arguments: --backends pyg; `bench run --help`"),
+        (["compare", "default", "throughput"], "default: there is no such folder; name two experiments' folders"),
     ],
 )
 def test_a_users_mistake_is_one_line_with_the_cure_and_exit_code_2(arguments, says, capsys):
@@ -116,7 +120,7 @@ def test_the_doctor_says_what_each_back_end_can_run_and_why_dgl_has_no_cuda_row(
     shown = capsys.readouterr().out
     assert "PyG has no layer that computes gatv2_labml" in shown
     assert re.search(r"^pyg +cpu +gat, gatv2$", shown, flags=re.MULTILINE)
-    assert re.search(r"^dgl +cuda +the DGL wheel .* has no cuda code", shown, flags=re.MULTILINE)
+    assert re.search(r"^dgl +cuda +the DGL wheel .* has no CUDA code", shown, flags=re.MULTILINE)
 
 
 def test_listing_says_what_is_installed_without_loading_it():

@@ -158,6 +158,14 @@ def test_a_table_is_put_between_its_markers_and_nowhere_else(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_misspelt_variable_of_make_is_refused_and_those_that_there_are_are_named():
+    command = ["make", "--no-print-directory", "-n", "bench", "SEED=3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no variable SEED; there are EXPERIMENT" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_ci_script_calls_what_the_contributor_is_told_to_call():
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert ["make", "check", "test"] in [shlex.split(line, comments=True) for line in lines if line.startswith("make")]

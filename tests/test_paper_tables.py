@@ -131,7 +131,23 @@ def test_diverged_runs_are_counted_beside_the_seeds():
 def test_a_dry_run_names_rows_and_writes_nothing(tmp_path, capsys):
     assert cli.main(["tables", "gat-table2", "--dry-run", "--results", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"citeseer/gat/citeseer/\w+: 5 seeds to run, 0 recorded", shown)
+    assert re.search(r"citeseer/gat/citeseer/\w+: 5 seeds, then up to \d+$", shown, flags=re.MULTILINE)
+    assert re.search(r"^  in \d+ min at most, ", shown, flags=re.MULTILINE)
+
+
+def test_a_dry_run_says_of_rows_without_seeds_how_they_are_got(tmp_path, capsys):
+    assert cli.main(["tables", "gatv2-table9", "--dry-run", "--results", str(tmp_path)]) == 0
+    assert "/pubmed/scatter: none unless named (--only) or asked for (--seeds)" in capsys.readouterr().out
+
+
+def test_a_dry_run_of_so_many_seeds_names_those_and_what_is_fetched_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    assert cli.main(["tables", "gatv2-table9", "--seeds", "3", "--dry-run", "--results", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"/gatv2/pubmed/\w+: 3 seeds$", shown, flags=re.MULTILINE)
+    assert "fetched first, if it can be: pubmed (`bench data pubmed --fetch`)" in shown
+    assert "in 7 min" not in shown
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,6 +22,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from bench.report import difference  # SciPy, which a mistake need not wait for
     from bench.report.results import Results
 
+    for path in (arguments.before, arguments.after):
+        if not path.is_dir():
+            raise UserError(f"{path}: there is no such folder; name two experiments' folders, as in results/default")
     before, after = ResultsFolder(arguments.before.absolute()), ResultsFolder(arguments.after.absolute())
     results = [Results.of(folder.experiment(), folder.records()) for folder in (before, after)]
     found = difference.difference(*results)

@@ -109,10 +109,21 @@ def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None
     say(f"{name}: {table.title}")
     for row, seeds in run.planned():
         if row.line:
-            to_do = max(0, seeds - row.tried)
-            say(f"  {row.line.id}: {to_do} seeds to run, {row.tried} recorded; at most {row.require_part().seeds.most}")
-    budget = "no time budget" if run.ask.fixed else f"at most {roughly(60 * (arguments.minutes or table.budget_min))}"
-    say(f"  then the most uncertain rows on; {budget}")
+            recorded = f" ({row.tried} recorded)" if row.tried else ""
+            say(f"  {row.line.id}: {_seeds(seeds, row.require_part().seeds.most, fixed=run.ask.fixed)}{recorded}")
+    if lacking := _lacking(table):
+        say(f"  fetched first, if it can be: {', '.join(lacking)} (`bench data {' '.join(lacking)} --fetch`)")
+    if run.ask.fixed:
+        say("  however long it takes: so many seeds were asked for")
+    else:
+        say(f"  in {roughly(60 * (arguments.minutes or table.budget_min))} at most, the most uncertain rows longest")
+
+
+def _seeds(first: int, most: int, *, fixed: bool) -> str:
+    """What is planned for a row: "3 seeds, then up to 40"."""
+    if fixed:
+        return f"{first} seeds"
+    return f"{first} seeds, then up to {most}" if first else "none unless named (--only) or asked for (--seeds)"
 
 
 def _means(folder: ResultsFolder, shown: Display, arguments: argparse.Namespace) -> Means:
@@ -135,7 +146,12 @@ def _listing() -> str:
 def _experiments(table: TableFile) -> str:
     """How many there are, and the command that brings what they lack."""
     count = f"{len(table.part)} experiment{'' if len(table.part) == 1 else 's'}"
+    lacking = _lacking(table)
+    return f"{count}; `bench data {' '.join(lacking)} --fetch` brings their data" if lacking else count
+
+
+def _lacking(table: TableFile) -> list[str]:
+    """Data sets whose files are not here."""
     loading = [part for part in table.part if part.kind != "parameters"]  # counting those needs no files
     named = dict.fromkeys(name for part in loading for name in part.experiment.get("datasets", ()))
-    lacking = [name for name in named if any(file.state == "absent" for file in DATASETS.get(name).files())]
-    return f"{count}; `bench data {' '.join(lacking)} --fetch` brings their data" if lacking else count
+    return [name for name in named if any(file.state == "absent" for file in DATASETS.get(name).files())]

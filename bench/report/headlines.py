@@ -73,7 +73,7 @@ def _of_fastest(verdicts: Sequence[TimeVerdict]) -> str:
     fastest = _with_least_time(verdicts)
     own = [verdict for verdict in verdicts if fastest in (verdict.pair.first, verdict.pair.second)]
     faster = [
-        f"{_times(verdict, fastest)}\u00a0× faster than {_other(verdict.pair, fastest)}"
+        f"{_times(verdict, fastest)} faster than {_other(verdict.pair, fastest)}"
         for verdict in own
         if verdict.word == ("faster" if verdict.pair.first == fastest else "slower")
     ]
@@ -100,9 +100,15 @@ def _with_least_time(verdicts: Sequence[TimeVerdict]) -> str:
 
 
 def _times(verdict: TimeVerdict, fastest: str) -> str:
-    """How many times the other's time is the fastest's."""
-    ratio = verdict.ratio or 1.0
-    return wording.significant(1 / ratio if verdict.pair.first == fastest else ratio)
+    """How many times the other's time is the fastest's: "17.0 × [15.5, 18.6]"."""
+    interval = verdict.ratio_interval
+    assert verdict.ratio
+    assert interval
+    found = [verdict.ratio, interval.low, interval.high]
+    if verdict.pair.first == fastest:
+        found = [1 / found[0], 1 / found[2], 1 / found[1]]
+    ratio, low, high = map(wording.significant, found)
+    return f"{ratio}\u00a0× [{low}, {high}]"
 
 
 def distrust(results: Results) -> Iterator[str]:

@@ -270,7 +270,7 @@ def _tests(found: PaperTable) -> Grid:
         "one-sided Student",
         "two-sided Welch",
         "Cohen's d",
-        "agrees",
+        "printed p follows",
     )
     lines = tuple(
         (

@@ -86,8 +86,10 @@ class _Dgl:
             _dgl()
         except (ImportError, OSError) as problem:
             return f"DGL cannot be imported ({problem}); pip install dgl==1.1.3 (Linux x86-64, Python up to 3.11)"
+        if device.type == "cuda":
+            return "the DGL wheel of the package index has no CUDA code, and no newer one works with this torch"
         if device.type != "cpu":
-            return f"the DGL wheel of the package index has no {device.type} code; its own site has CUDA wheels"
+            return f"DGL has no {device.type} code"
         return None
 
     def memory_bytes(self, operator: Operator, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
