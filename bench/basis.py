@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.environment import ROOT, versions
 from bench.plugins import BACKENDS, DATASETS
 from bench.work import digest
-from implementations.contract import CONTRACT_VERSION
+from implementations.contract import CONTRACT_VERSION, BuildsOn
 
 # What of `bench` can move a number when it changes; the rest only plans, shows or stores.
 MEASURING = (
@@ -46,7 +46,7 @@ def basis(backend: str | None, dataset: str) -> str:
             "contract": CONTRACT_VERSION,
             "dataset": DATASETS.get(dataset).info.digest,
             "versions": versions(packages),
-            "code": code_digest(MEASURING),
+            "code": code_digest(MEASURING, without=files_of_others(backend)),
         }
     )
 
@@ -84,13 +84,22 @@ def build() -> dict[str, str]:
 
 
 @cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Over these files and folders of `bench`, all of it if one is "", and `implementations`."""
+def code_digest(modules: tuple[str, ...], without: frozenset[Path] = frozenset()) -> str:
+    """Over these files and folders of `bench`, all of it if one is "", and `implementations`, but for some files."""
     digest_ = hashlib.sha256()
-    for path in sorted(_files(modules)):
+    for path in sorted(set(_files(modules)) - without):
         digest_.update(str(path.relative_to(ROOT)).encode())
         digest_.update(path.read_bytes())
     return digest_.hexdigest()
+
+
+def files_of_others(backend: str | None) -> frozenset[Path]:
+    """Files of other back ends: what they share lies in modules whose names begin with _, so they move no number."""
+    own = set()
+    if backend:
+        found = BACKENDS.get(backend)
+        own = {backend.partition("-")[0], found.builds_on if isinstance(found, BuildsOn) else ""}
+    return frozenset(ROOT / "implementations/backends" / f"{name}.py" for name in BACKENDS.names() if name not in own)
 
 
 def _files(modules: tuple[str, ...]) -> list[Path]:

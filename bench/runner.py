@@ -13,7 +13,7 @@ from bench.durations import roughly
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
 from bench.options import Options
-from bench.outcomes import NotDone
+from bench.outcomes import Checked, NotDone
 from bench.plugins import DATASETS
 from bench.progress import Display, news, title
 from bench.records import Record
@@ -63,6 +63,7 @@ class Grid:
     def __post_init__(self) -> None:
         found = self.folder.records()
         self._done = records.latest(found)
+        self._basis = {(record.key, record.job.phase): record.job.basis for record in found}  # of the newest
         self._tried: set[str] = set()
         self._estimates = Estimates(self.experiment, found)
         self.forecast = Forecast.of(self.experiment)
@@ -81,7 +82,7 @@ class Grid:
         )
 
     def run(self) -> int:
-        """All phases in order; returns how many jobs ended in an error."""
+        """All phases in order; returns how many jobs ended in an error, or checks failed."""
         with contextlib.closing(self._crew):
             return self._run()
 
@@ -97,7 +98,7 @@ class Grid:
         studies = self._studies(able, cost)
         self._together(studies)
         fits = self._fit(able, cost)
-        return sum(_is_error(record) for record in self._recorded([*checks, *timings, *studies, *fits]))
+        return sum(_has_failed(record) for record in self._recorded([*checks, *timings, *studies, *fits]))
 
     def missing(self, jobs: Iterable[Job]) -> list[Job]:
         """Those without a record that stands."""
@@ -193,12 +194,22 @@ class Grid:
         self._record(job, Done(outcome=outcome, environment={}, started_utc=now, seconds=0.0))
 
     def _together(self, jobs: Sequence[Job]) -> None:
+        self._recall(jobs)
         self._follow(self._crew.together(self.missing(jobs), title))
 
     def _alone(self, jobs: Sequence[Job]) -> None:
+        self._recall(jobs)
         if todo := self.missing(jobs):
             with self.listener.quiet():
                 self._follow(self._crew.alone(todo, title))
+
+    def _recall(self, jobs: Sequence[Job]) -> None:
+        """In views a cell's newest basis counts: where an older one is that of now again, repeat a record of it."""
+        for job in jobs:
+            about = job.key, job.phase
+            if self._stands(job.id) and self._basis.get(about) != job.basis:
+                self._basis[about] = job.basis
+                records.append(self.folder.path, self._done[job.id])
 
     def _follow(self, finished: Iterator[Finished | None]) -> None:
         for item in finished:
@@ -215,6 +226,7 @@ class Grid:
             return  # the same sentence as last time; it is on record
         records.append(self.folder.path, record)
         self._done[job.id] = record
+        self._basis[job.key, job.phase] = job.basis
         if isinstance(job, FitJob):
             best_models.prune(self.folder.path, self._done.values())
         self._estimates.add(record)
@@ -239,5 +251,10 @@ class Grid:
         return [self._done[job.id] for job in jobs if job.id in self._done]
 
 
-def _is_error(record: Record) -> bool:
-    return isinstance(record.outcome, NotDone) and record.outcome.status == "error"
+def _has_failed(record: Record) -> bool:
+    match record.outcome:
+        case NotDone():
+            return record.outcome.status == "error"
+        case Checked():
+            return not record.outcome.passed
+    return False

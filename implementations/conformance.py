@@ -117,11 +117,14 @@ def _backend(name: str) -> Backend:
             raise _Mistake(_unknown("back end", name, backend_names()) + " (one of another package: module:ATTRIBUTE)")
         module, attribute = f"{backends.__name__}.{name}", "BACKEND"
     try:
-        return cast(Backend, getattr(importlib.import_module(module), attribute))
+        found = cast(Backend, getattr(importlib.import_module(module), attribute))
     except (ImportError, ValueError) as problem:
         raise _Mistake(f"{module!r} cannot be imported: {problem}") from problem
     except AttributeError:
         raise _Mistake(f"module {module!r} has no attribute {attribute!r}") from None
+    if not separator and found.name != name:
+        raise _Mistake(f"{module}: its name is {found.name!r}, and must be the file's, {name!r}")
+    return found
 
 
 def _operator(name: str) -> Operator:

@@ -293,6 +293,16 @@ class Sampling(Protocol):
         ...
 
 
+@runtime_checkable
+class BuildsOn(Protocol):
+    """What a back end says besides, if it runs another one's layers: a change of those changes its results, too."""
+
+    @property
+    def builds_on(self) -> str:
+        """The other's name."""
+        ...
+
+
 class NameTableError(ValueError):
     """A name table does not cover exactly the layer's parameters, or a shape cannot be the same one."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.plugins import BACKENDS
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
@@ -147,6 +149,11 @@ def test_backends_reach_operators_only_through_the_contract():
     ours = [(name, other) for name, other in arrows if within(other, "implementations")]
     assert ours
     assert [arrow for arrow in ours if not arrow[1].startswith(allowed)] == []
+
+
+def test_back_ends_share_code_only_by_modules_that_are_none_themselves():
+    public = {f"implementations.backends.{name}" for name in BACKENDS.names()}
+    assert [(name, other) for name in public & set(MODULES) for other in imports(name) if other in public] == []
 
 
 def test_no_modules_import_each_other_in_a_loop():

@@ -330,3 +330,10 @@ class Raises(Broken):
 
 NEVER_DROPS = NeverDrops()
 RAISES = Raises()
+
+
+def test_a_name_that_is_not_the_files_is_a_mistake(monkeypatch, capsys):
+    module = importlib.import_module("implementations.backends.scatter")
+    monkeypatch.setattr(module.BACKEND, "name", "_template")
+    assert main(["scatter"]) == 2
+    assert "its name is '_template', and must be the file's, 'scatter'" in capsys.readouterr().err

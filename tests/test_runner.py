@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import records
+from bench import basis, records
 from bench.config import Experiment
 from bench.folder import ResultsFolder
 from bench.options import Options
@@ -133,6 +133,28 @@ def test_more_seeds_add_only_the_missing_jobs(small, tmp_path):
     assert [record.outcome.seed for record in second[len(first) :]] == [2, 2]
 
 
+def test_results_of_an_earlier_code_count_again_when_it_is_the_code_of_now_again(small, tmp_path):
+    experiment = changed(small, backends=["scatter"], seeds=[0])
+    _, found, _ = run(experiment, tmp_path)
+    (parity,) = (record for record in found if isinstance(record.outcome, Checked))
+    broken = parity.job.model_copy(update={"basis": "a mistake, since mended"})
+    failed = parity.outcome.model_copy(update={"passed": False})
+    records.append(tmp_path / "grid", parity.model_copy(update={"id": broken.id, "job": broken, "outcome": failed}))
+    (row,) = rows(experiment, records.read(tmp_path / "grid"))
+    assert row.parity.status == "failed"
+    errors, after, notes = run(experiment, tmp_path)
+    (row,) = rows(experiment, after)
+    assert (errors, notes.ids, row.parity.status, row.status) == (0, [], "passed", "done")
+    assert run(experiment, tmp_path)[1] == after
+
+
+def test_what_decides_a_back_ends_results_is_its_own_file_and_what_it_builds_on_and_no_other_back_ends():
+    names = {path.stem for path in basis.files_of_others("pyg_compile")}
+    assert {"scatter", "dgl", "fused"} <= names
+    assert names.isdisjoint({"pyg_compile", "pyg", "_compiled"})
+    assert {"scatter", "pyg"} <= {path.stem for path in basis.files_of_others(None)}
+
+
 def test_the_same_seed_trains_to_the_same_accuracy_whenever_it_is_run(small, tmp_path):
     _, first, _ = run(small, tmp_path / "a")
     _, second, _ = run(small, tmp_path / "b", parallel=1)
@@ -145,7 +167,7 @@ def test_faults_of_some_back_ends_are_results_and_the_others_finish(small, tmp_p
     faulty = ["failing", "crashing", "greedy", "absent", "wrong"]
     errors, found, _ = run(changed(timed(small), backends=[*faulty, "stranger"]), tmp_path)
     said = {name: outcome_of(found, name) for name in faulty}
-    assert errors == 2
+    assert errors == 3  # the gate that was not passed counts, too
     assert said["failing"].status == said["crashing"].status == "error"
     assert "out of sorts" in said["failing"].reason
     assert "signal 6" in said["crashing"].reason

@@ -1,6 +1,7 @@
 """`bench tables`: the papers' tables and figures, re-run, with verdicts."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -71,10 +72,14 @@ def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[Pa
         table_file.keep(folder, table)
         with display() as shown:
             run = Reproduction(name, table, _means(folder, shown, arguments), _ask(arguments))
-            shown.say(f"{table.title}: {len(run.state.compared())} rows to compare")
+            shown.say(f"{table.title}: {sum(1 for _ in run.planned())} rows to compare")
             errors = run.run()
         paper.write(folder, run.state, run.remarks())
-    say(paper_values.json_text(run.state) if arguments.json else paper.terminal(run.state, run.remarks()))
+    if arguments.json:
+        say(paper_values.json_text(run.state))
+    else:
+        say(paper.terminal(run.state, run.remarks()))
+        say(f"The same is in {os.path.relpath(folder.path)}/: report.html, table.md, table.csv, table.tex, table.json.")
     if arguments.mlflow != "off" and run.state.compared():
         _track(arguments.mlflow, folder, run.state)
     return run.state, errors

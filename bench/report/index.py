@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from bench import experiment_file
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import SNAPSHOT, ResultsFolder, write_atomically
@@ -209,7 +210,8 @@ class _Maker:
 def _commands(name: str, found: Mapping[str, str]) -> tuple[str, ...]:
     commit = found.get("commit", "unknown")
     checkout = (f"git checkout {commit}",) if re.fullmatch(r"[0-9a-f]+", commit) else ()
-    return (*checkout, f"make bench EXPERIMENT={name}")
+    own = f".venv/bin/bench run {name}.toml"  # a person's own file, which lies wherever they keep it
+    return (*checkout, f"make bench EXPERIMENT={name}" if name in experiment_file.names() else own)
 
 
 def _environment(found: Mapping[str, str]) -> Grid:

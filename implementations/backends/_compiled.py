@@ -39,7 +39,7 @@ class Compiled:
 
     def __init__(self, of: str) -> None:
         self._inner = cast(Backend, importlib.import_module(f"implementations.backends.{of}").BACKEND)
-        self.name = f"{of}_compile"
+        self.name, self.builds_on = f"{of}_compile", of
         self.packages = ("torch", *self._inner.packages)
         step = Fact(
             "nothing: torch compiles what it is given",
