@@ -166,7 +166,9 @@ def test_a_worker_with_other_code_is_named_and_gets_no_job(small, tmp_path):
 def test_when_the_scheduler_goes_the_run_says_so_in_one_line(tmp_path):
     with dask(tmp_path / "dask", workers=1) as cluster:
         run = start(tiny(tmp_path), tmp_path / "results", cluster)
-        time.sleep(15)
+        deadline = time.monotonic() + 180
+        while not (tmp_path / "results" / "tiny" / "records.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
         cluster.scheduler.kill()
         _, errors = run.communicate(timeout=120)
     assert run.returncode == 2

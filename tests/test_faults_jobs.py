@@ -77,7 +77,7 @@ def test_a_job_that_takes_more_memory_than_it_may_says_so_and_the_grid_goes_on(s
 def test_a_hanging_job_is_killed_with_all_its_children(small, tmp_path, monkeypatch):
     children = tmp_path / "children"
     monkeypatch.setenv("CHILDREN", str(children))
-    _, found, _ = run(changed(small, backends=["parent"], budget={"job_s": 20}), tmp_path)
+    _, found, _ = run(changed(small, backends=["parent"], budget={"job_s": 40}), tmp_path)
     assert outcome_of(found, "parent").status == "timeout"
     assert are_gone([int(pid) for pid in children.read_text().split()])
 

@@ -197,6 +197,16 @@ def test_a_claim_about_other_data_without_a_number_of_runs_is_a_mistake_in_the_f
         told_table(ordering=[claim], runs=None)
 
 
+def test_who_asked_for_one_row_is_shown_that_row(told, tmp_path):
+    told({("gat", "0.0"): STEADY, ("gat", "0.5"): STEADY})
+    published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0", "0.5": "80.0 ± 1.0", "0.9": "70.0"}}]
+    run = reproduction_of(told_table(published=published), tmp_path, only="ours/gat/0.5/fast")
+    run.run()
+    shown = paper.terminal(run.state.only({row.line for row, _ in run.planned()}))
+    assert re.findall(r"ours/\S+", shown) == ["ours/gat/0.5/fast"]
+    assert "0.9" not in shown
+
+
 def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):
     told({("gat", "0.0"): STEADY, ("gat", "0.5"): [value - 10 for value in STEADY]})
     published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0"}}]

@@ -78,7 +78,8 @@ def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[Pa
     if arguments.json:
         say(paper_values.json_text(run.state))
     else:
-        say(paper.terminal(run.state, run.remarks()))
+        lines = {row.line for row, _ in run.planned()}
+        say(paper.terminal(run.state.only(lines) if arguments.only else run.state, run.remarks()))
         say(f"The same is in {os.path.relpath(folder.path)}/: report.html, table.md, table.csv, table.tex, table.json.")
     if arguments.mlflow != "off" and run.state.compared():
         _track(arguments.mlflow, folder, run.state)

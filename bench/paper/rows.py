@@ -3,7 +3,7 @@
 A pure function of the table's file and the records; running, printing and tracking start from here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -123,6 +123,10 @@ class PaperTable:
             significance=tuple(_significance(row) for row in table.significance),
             records=tuple(records),
         )
+
+    def only(self, lines: Container[Line | None]) -> Self:
+        """These rows alone, for whoever asked for no others."""
+        return replace(self, rows=tuple(row for row in self.rows if row.line in lines), orderings=(), significance=())
 
     def compared(self) -> list[Row]:
         """The rows that something is run for."""
