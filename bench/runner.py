@@ -66,7 +66,7 @@ class Grid:
         self._basis = {(record.key, record.job.phase): record.job.basis for record in found}  # of the newest
         self._tried: set[str] = set()
         self._estimates = Estimates(self.experiment, found)
-        self.forecast = Forecast.of(self.experiment)
+        self.forecast = self._foreseen()
         budget = self.experiment.budget
         self._crew = engage(
             Terms(
@@ -112,6 +112,15 @@ class Grid:
     def is_measured(self) -> bool:
         """Whether the expectation rests on records rather than on a rough model."""
         return self._estimates.measured()
+
+    def _foreseen(self) -> Forecast:
+        """With the fits of now, once the gate and the studies have decided what those are."""
+        forecast = Forecast.of(self.experiment)
+        checks = plan.parity_jobs(self.experiment)
+        if not self.missing(checks):
+            able = plan.passed(checks, self._done)
+            forecast.phases["fit"] = plan.fit_jobs(self.experiment, able, self._done) or forecast.phases["fit"]
+        return forecast
 
     def _bring_data(self) -> None:
         """Download once, where a person can see it; what cannot be had, its jobs will say."""

@@ -126,6 +126,13 @@ def test_a_second_run_repeats_nothing(small, tmp_path):
     assert notes.ids == []
 
 
+def test_of_a_finished_grid_nothing_is_expected_to_be_left(small, tmp_path):
+    run(small, tmp_path)
+    grid = Grid(small, ResultsFolder(tmp_path / "grid"), Silent(), Notes())
+    assert [grid.missing(jobs) for jobs in grid.forecast.phases.values()] == [[], [], [], []]
+    assert grid.left_s() == 0
+
+
 def test_more_seeds_add_only_the_missing_jobs(small, tmp_path):
     _, first, _ = run(small, tmp_path)
     _, second, _notes = run(changed(small, seeds=[0, 1, 2]), tmp_path)
