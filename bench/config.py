@@ -309,10 +309,7 @@ class Experiment(Asked):
         shared = sorted(set(self.seeds) & set(self.tuning.seeds))
         if shared and self.tuning.trials:
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
-        if self.timing.self_test and self.timing.self_test not in self.backends:
-            raise ValueError(f"timing.self_test = {self.timing.self_test!r} is not among the backends")
         self._require_something_to_do()
-        self._require_known_names()
         return self
 
     def _require_something_to_do(self) -> None:
@@ -322,18 +319,6 @@ class Experiment(Asked):
             raise ValueError("without seeds nothing is trained, so there is nothing to tune: set tuning.trials = 0")
         if not self.timing.rounds:
             raise ValueError("without seeds nothing is trained, and timing.rounds = 0 leaves nothing to be done")
-
-    def _require_known_names(self) -> None:
-        if unknown := [name for name in self.statistics.rivals if name not in self.backends]:
-            raise ValueError(f"statistics.rivals names what is not among the backends: {', '.join(unknown)}")
-        cells = [*self.backends, *self.operators, *self.datasets]
-        threads = [thread_name(count) for count in self.timing.threads]
-        for key, fewer, known in (
-            ("fewer_seeds", self.fewer_seeds, cells),
-            ("timing.fewer_rounds", self.timing.fewer_rounds, [*cells, *threads]),
-        ):
-            if unknown := [name for name in fewer if name not in known]:
-                raise ValueError(f"{key} names {', '.join(unknown)}; it may name {', '.join(known)}")
 
 
 def _fewest(most: int, fewer: Mapping[str, int], names: Iterable[str]) -> int:

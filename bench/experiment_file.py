@@ -1,12 +1,12 @@
 """Reading an experiment file, and saying precisely what is wrong with one."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import settings, toml_file
-from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches
+from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches, thread_name
 from bench.errors import UserError, unknown
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins
 from bench.study_config import SCHEMAS, AttentionStudy, LookupArchitecture, LookupStudy, Study
@@ -92,10 +92,11 @@ def _schema(kind: Any, path: Path) -> type[Experiment] | type[LookupStudy] | typ
 
 def problems(experiment: Experiment) -> Iterator[str]:
     """What only the plug-ins know."""
-    for key, plugins in KINDS.items():
-        for name in getattr(experiment, key):
-            if text := plugins.problem(name):
-                yield f"{key}: {text}"
+    names = ((key, plugins.problem(name)) for key, plugins in KINDS.items() for name in getattr(experiment, key))
+    misspelt = [f"{key}: {text}" for key, text in names if text]
+    yield from misspelt
+    if not misspelt:  # else what names it rightly would be told of, too
+        yield from _reference_problems(experiment)
     for name, text in settings.problems(experiment.tuning.space, experiment.architecture, experiment.training):
         yield f"tuning.space.{name!r}: {text}"
     for name, values in experiment.sweep.items():
@@ -147,6 +148,21 @@ def name_problems(key: str, names: Collection[str], plugins: Plugins[Any]) -> It
 def _repeated(key: str, values: Collection[object]) -> Iterator[str]:
     if len(set(values)) != len(values):
         yield f"{key}: names something twice: {list(values)}"
+
+
+def _reference_problems(experiment: Experiment) -> Iterator[str]:
+    """Keys that name what the file itself lists."""
+    cells = [*experiment.backends, *experiment.operators, *experiment.datasets]
+    threads = [thread_name(count) for count in experiment.timing.threads]
+    named: dict[str, tuple[Iterable[str], Sequence[str]]] = {
+        "statistics.rivals": (experiment.statistics.rivals, experiment.backends),
+        "timing.self_test": (filter(None, [experiment.timing.self_test]), experiment.backends),
+        "fewer_seeds": (experiment.fewer_seeds, cells),
+        "timing.fewer_rounds": (experiment.timing.fewer_rounds, [*cells, *threads]),
+    }
+    for key, (names, known) in named.items():
+        if absent := [name for name in names if name not in known]:
+            yield f"{key}: names {', '.join(absent)}; it may name {', '.join(known)}"
 
 
 def _split_problems(experiment: Experiment) -> Iterator[str]:

@@ -77,11 +77,11 @@ BROKEN = {
     "a rival that is not compared": ("[statistics]\nrivals = ['dgl']", ["statistics.rivals", "dgl"]),
     "fewer rounds of something that is not there": (
         "[timing.fewer_rounds]\ncora = 1",
-        ["timing.fewer_rounds names cora", "scatter, gat, blocks, 1 thread"],
+        ["timing.fewer_rounds: names cora", "scatter, gat, blocks, 1 thread"],
     ),
     "fewer seeds of something that is not there": (
         "[fewer_seeds]\ncora = 1",
-        ["fewer_seeds names cora", "it may name scatter, gat, blocks"],
+        ["fewer_seeds: names cora", "it may name scatter, gat, blocks"],
     ),
     "a swept setting that does not exist": ("[sweep]\n'architecture.head' = [2]", ["sweep", "architecture.heads"]),
     "a swept setting that is none of the architecture": ("[sweep]\n'training.lr' = [0.1]", ["sweep", "architecture"]),
