@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
     if not command:
         raise UserError(f"name a command: {', '.join(COMMANDS)}; `bench --help` tells what each does")
-    if command not in COMMANDS and not command.startswith("-"):
+    if command not in (*COMMANDS, "-h", "--help"):
         raise UserError(f"{unknown('command', command, COMMANDS)}; `bench --help` tells what each does")
     whole, parts = parsers(arguments[:1])
     parsed, rest = whole.parse_known_args(arguments)

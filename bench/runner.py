@@ -221,10 +221,12 @@ class Grid:
                 records.append(self.folder.path, self._done[job.id])
 
     def _follow(self, finished: Iterator[Finished | None]) -> None:
+        progress = self._progress()
         for item in finished:
             if item is not None:
                 self._record(*item)
-            self._show()
+                progress = self._progress()  # of hundreds of jobs; only a record changes it, and timing may be at work
+            self.display.update(*progress, dict(self._crew.at_work))
 
     def _record(self, job: Job, done: Done) -> None:
         """To disk first, then to whoever wants to know."""
@@ -242,10 +244,11 @@ class Grid:
         self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
 
-    def _show(self) -> None:
+    def _progress(self) -> tuple[int, int, float]:
+        """Jobs that are done, all jobs, and the seconds that the rest is expected to take."""
         total = self.forecast.total()
-        left = sum(not self._stands(job.id) for jobs in self.forecast.phases.values() for job in jobs)
-        self.display.update(total - left, total, self.left_s(), dict(self._crew.at_work))
+        left = sum(len(self.missing(jobs)) for jobs in self.forecast.phases.values())
+        return total - left, total, self.left_s()
 
     def _stands(self, id_: str) -> bool:
         """Whether a job needs no running: tried in this run, or recorded by an earlier one for good."""

@@ -57,6 +57,7 @@ def test_the_overview_names_every_command(capsys):
         (["parity", "smoke", "--backends", "pig"], "did you mean 'pyg'"),
         ([], "name a command: run, list,"),
         (["table"], "did you mean 'tables'"),
+        (["--json", "run", "smoke"], "there is no command '--json'"),
         (["run", "smoke", "--backends", "pyg"], "unrecognized arguments: --backends pyg; `bench run --help`"),
         (["compare", "default", "throughput"], "default: there is no such folder; name two experiments' folders"),
     ],
