@@ -7,7 +7,8 @@ from bench import attention_facts
 from bench.outcomes import Attention, HeadAttention
 from bench.training.network import Network
 from bench.training.train import Inputs
-from implementations.contract import Backend, Graph, LayerConfig, Operator, parameters_by_name
+from implementations.contract import Backend, Graph, LayerConfig, Operator
+from implementations.name_table import parameters_by_name
 
 
 def examine(

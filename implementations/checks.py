@@ -15,17 +15,9 @@ from torch import Tensor, nn
 
 from implementations import epilogue, reference
 from implementations.adversarial import ADVERSARIAL, inputs
-from implementations.contract import (
-    SEMANTIC_TOPICS,
-    Backend,
-    Graph,
-    LayerConfig,
-    NameTableError,
-    Operator,
-    load,
-    parameters_by_name,
-)
+from implementations.contract import SEMANTIC_TOPICS, Backend, Graph, LayerConfig, Operator
 from implementations.dropout_check import compare_dropout
+from implementations.name_table import NameTableError, load, parameters_by_name
 from implementations.parity import TOLERANCE, Comparison, compare, judge, weights
 
 Check = Callable[[Backend, Operator, torch.device], None]

@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from implementations.contract import Backend, Graph, LayerConfig, Operator, load
+from implementations.contract import Backend, Graph, LayerConfig, Operator
+from implementations.name_table import load
 from implementations.parity import TOLERANCE, Comparison
 
 TARGETS, CHANNELS, HEADS = 500, 4, 2

@@ -17,7 +17,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from implementations.contract import Backend, Graph, LayerConfig, Operator, Params, load
+from implementations.contract import Backend, Graph, LayerConfig, Operator, Params
+from implementations.name_table import load
 
 Kind = Literal["backends", "operators"]
 _SAID = {"backends": "back end", "operators": "operator"}

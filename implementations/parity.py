@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from implementations import reference
-from implementations.contract import Backend, Graph, LayerConfig, Operator, Params, gradients, load, parameters_by_name
+from implementations.contract import Backend, Graph, LayerConfig, Operator, Params
 from implementations.features import is_sparse
+from implementations.name_table import gradients, load, parameters_by_name
 
 TOLERANCE: Mapping[torch.dtype, float] = {torch.float64: 1e-10, torch.float32: 2e-5}
 # The softmax does not see a shift of all scores, so the attention's gradients are sums that nearly cancel: the 1,000

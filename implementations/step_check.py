@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from implementations.contract import Backend, Graph, LayerConfig, Operator, TrainingProblem, load
+from implementations.contract import Backend, Graph, LayerConfig, Operator, TrainingProblem
 from implementations.features import is_sparse
+from implementations.name_table import load
 from implementations.parity import ADAM_STEPS, GRADIENT_TOLERANCE, LR, TOLERANCE, Comparison, judge
 
 WEIGHT_DECAY = 5e-4

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from implementations.backends._fused import library
-from implementations.contract import Graph, LayerConfig, load
+from implementations.contract import Graph, LayerConfig
+from implementations.name_table import load
 from implementations.operators import gat, gatv2
 
 CPU = torch.device("cpu")

@@ -41,6 +41,7 @@ CONFINED = {
 ALLOWED = {
     "implementations.contract": set(),
     "implementations.features": set(),
+    "implementations.name_table": {"implementations.contract"},
     "bench.config": set(),
     "bench.errors": set(),
     "bench.seeds": set(),

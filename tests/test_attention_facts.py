@@ -9,7 +9,8 @@ from scipy.stats import kendalltau
 from bench import attention_facts
 from bench.plugins import BACKENDS, OPERATORS
 from implementations import parity
-from implementations.contract import Graph, LayerConfig, load
+from implementations.contract import Graph, LayerConfig
+from implementations.name_table import load
 
 CONFIG = LayerConfig(in_channels=6, out_channels=4, heads=3, concat=True)
 

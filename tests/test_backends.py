@@ -11,7 +11,8 @@ import torch
 
 from implementations.adversarial import inputs
 from implementations.conformance import backend_names
-from implementations.contract import Graph, LayerConfig, load
+from implementations.contract import Graph, LayerConfig
+from implementations.name_table import load
 from implementations.operators import dpgat, gat, gatv2, gatv2_labml
 from implementations.parity import weights
 

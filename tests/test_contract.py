@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from implementations.contract import Graph, LayerConfig, NameTableError, gradients, load, message_passing_bytes
+from implementations.contract import Graph, LayerConfig, message_passing_bytes
+from implementations.name_table import NameTableError, gradients, load
 
 NAMES = {"weight": "map.weight", "bias": "map.bias"}
 

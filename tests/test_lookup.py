@@ -11,7 +11,8 @@ from bench import lookup, lookup_data, study_jobs
 from bench.lookup_model import LookupNetwork
 from bench.plugins import BACKENDS, OPERATORS
 from bench.study_config import LookupArchitecture, LookupModel, LookupTraining, StudyProtocol
-from implementations.contract import Graph, load
+from implementations.contract import Graph
+from implementations.name_table import load
 
 SCATTER = BACKENDS.get("scatter")
 CPU = torch.device("cpu")

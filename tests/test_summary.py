@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench import experiment_file
 from bench.summary import (
     Contrast,
     bootstrap_interval,
@@ -191,6 +192,19 @@ def test_with_ties_and_pairs_that_are_equal_the_signed_rank_test_is_scipys() -> 
         first[0] = second[0] + 1.0
         differences = [first[key] - second[key] for key in first]
         assert signed_rank_p(first, second) == pytest.approx(stats.wilcoxon(differences).pvalue)
+
+
+def test_the_seeds_of_equivalence_are_enough_for_its_margin_where_a_pair_differs_by_a_point() -> None:
+    asked = experiment_file.read(experiment_file.find("equivalence"))
+    margin, draw = asked.statistics.accuracy_margin_points, random.Random(7)
+
+    def chance(seeds: int) -> float:
+        pairs = ([draw.gauss(0.0, 1.0) for _ in range(seeds)] for _ in range(400))
+        return sum(Contrast.of_pairs(pair, [0.0] * seeds).p_equivalence(margin) < 0.05 for pair in pairs) / 400
+
+    assert chance(len(asked.seeds_of(["citeseer"]))) > 0.9
+    assert chance(len(asked.seeds_of(["pubmed"]))) > 0.75
+    assert chance(20) < 0.5
 
 
 def test_as_many_further_pairs_as_stated_decide_about_as_often_as_promised() -> None:

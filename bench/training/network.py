@@ -34,8 +34,9 @@ from bench import seeds
 from bench.config import Architecture, LinkDecoder
 from bench.training.readout import GatedEnds
 from bench.training.relational import Relational
-from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem, load
+from implementations.contract import Backend, LayerConfig, Operator, Params, Trainer, TrainingProblem
 from implementations.features import linear
+from implementations.name_table import load
 
 BETWEEN = ("input_dropout", "activation", "skip", "layer_norm", "batch_norm", "ends", "decoder")
 """Settings of an architecture that lie between its layers, before or after them."""
