@@ -184,7 +184,7 @@ def returns_a_constant_input_projected(layer: _Layer) -> None:
     """When all nodes have the same input, each gets its own projected value: coefficients sum to 1."""
     graph = ADVERSARIAL["duplicate edges"]()
     x = _x(1).expand(graph.num_nodes, -1)
-    otherwise = "with the same input everywhere, a node's output is not its own projected value"
+    otherwise = "with the same input everywhere a node does not get its own projected value; coefficients must sum to 1"
     layer.require_close(layer.output(graph, x), layer.own_value(x), otherwise)
 
 
@@ -287,21 +287,21 @@ CHECKS: tuple[Check, ...] = (
     *WITHOUT_A_LAYER,
     names_cover_exactly_the_parameters,
     gives_the_shape_dtype_and_device_asked_for,
+    leaves_graph_and_x_as_they_are,
+    returns_its_own_value_to_a_node_with_only_its_self_loop,
+    returns_a_constant_input_projected,
+    gives_attention_that_sums_to_one,
+    renumbers_its_output_with_the_nodes,
+    keeps_disconnected_parts_apart,
+    orders_neighbours_as_the_operator_does,
+    stays_finite_with_large_scores,
+    evaluates_without_chance,
     agrees_with_the_reference_in_float64,
     agrees_with_the_reference_in_float32,
     drops_coefficients_and_features_in_training,
-    evaluates_without_chance,
-    renumbers_its_output_with_the_nodes,
-    returns_a_constant_input_projected,
-    returns_its_own_value_to_a_node_with_only_its_self_loop,
-    keeps_disconnected_parts_apart,
-    stays_finite_with_large_scores,
-    leaves_graph_and_x_as_they_are,
-    orders_neighbours_as_the_operator_does,
-    gives_attention_that_sums_to_one,
     predicts_memory_that_grows_with_the_graph,
 )
-"""Everything that is asked of a back end."""
+"""Everything that is asked of a back end: what names a mistake before what only shows that there is one."""
 
 
 def _agrees(backend: Backend, operator: Operator, device: torch.device, dtype: torch.dtype) -> None:

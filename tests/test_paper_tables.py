@@ -10,6 +10,7 @@ import pytest
 from told_tools import STEADY, reproduction_of, told_table
 
 from bench import cli
+from bench.folder import ResultsFolder
 from bench.kind import Sample
 from bench.paper import table_file
 from bench.paper.rows import PaperTable
@@ -120,6 +121,16 @@ def test_the_markdown_names_source_rule_verdicts_and_how_to_run_one_row(finished
     assert "60.0 (n=10), unverified" in text
     assert "not run (no graph attention)" in text
     assert "--only ours/gat/blocks/scatter" in text
+
+
+def test_the_overview_names_the_rows_of_each_verdict(finished):
+    """A verdict without a name says nothing to who does not open the table."""
+    _, _, folder = finished
+    kept = ResultsFolder(folder)
+    told = paper.headlines(PaperTable.of("small", table_file.kept(kept), kept.records()))
+    (judged,) = (line for line in told if "ours/gat/blocks/scatter (" in line)
+    assert re.match(r"1 row (not reproduced|undecided): .* printed 90\.0 ± 1\.0\)\.$", judged)
+    assert any(re.match(r"1 row not judged: ours/gatv2/blocks/scatter \(\d", line) for line in told)
 
 
 def test_diverged_runs_are_counted_beside_the_seeds():

@@ -11,6 +11,7 @@ from bench.cli import DONE, FAILED, say
 from bench.config import Experiment
 from bench.outcomes import Checked, NotDone
 from bench.progress import display, title
+from bench.report.wording import Footnotes
 from bench.views import semantics
 from bench.work import CellKey
 from bench.workers.engage import engage
@@ -31,7 +32,10 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check, print, and fail if any back end failed. Records nothing: every run checks for itself."""
     experiment = _chosen(arguments)
     outcomes = _check(experiment)
-    say(tabulate([_row(cell, done) for cell, done in outcomes.items()], _HEADERS, tablefmt="simple"))
+    notes = Footnotes()
+    say(tabulate([_row(cell, done, notes) for cell, done in outcomes.items()], _HEADERS, tablefmt="simple"))
+    for note in notes.lines():
+        say(note)
     if arguments.verbose:
         say("\n" + tabulate(_comparisons(outcomes), _COMPARISON_HEADERS, tablefmt="simple"))
     say("\nSemantics: what each library does by itself -> what runs here\n")
@@ -63,14 +67,14 @@ def _check(experiment: Experiment) -> Mapping[CellKey, Done]:
     return {job.key: outcomes[job.key] for job in jobs}
 
 
-def _row(cell: CellKey, done: Done) -> list[str]:
+def _row(cell: CellKey, done: Done, notes: Footnotes) -> list[str]:
+    """Narrow enough for a terminal: what failed and why stands under the table."""
     outcome = done.outcome
     if isinstance(outcome, Checked):
-        verdict = "passed" if outcome.passed else f"FAILED: {outcome.failure()}"
-        worst64, worst = _worst(outcome, "float64"), _worst(outcome, "")
-        return [*cell, verdict, worst64, worst, str(len(outcome.checks))]
+        verdict = "passed" if outcome.passed else f"FAILED {notes.mark(f'{cell}: {outcome.failure()}')}"
+        return [*cell, verdict, _worst(outcome, "float64"), _worst(outcome, ""), str(len(outcome.checks))]
     assert isinstance(outcome, NotDone)
-    return [*cell, f"{outcome.status.replace('_', ' ')}: {outcome.reason}", "", "", ""]
+    return [*cell, f"{outcome.status.replace('_', ' ')} {notes.mark(f'{cell}: {outcome.reason}')}", "", "", ""]
 
 
 def _worst(outcome: Checked, dtype: str) -> str:
@@ -79,7 +83,7 @@ def _worst(outcome: Checked, dtype: str) -> str:
     if not chosen:
         return "not checked"
     worst = max(chosen, key=lambda check: check.difference / check.tolerance)
-    return f"{worst.difference:.1e} of {worst.tolerance:.0e} ({worst.name})"
+    return f"{worst.difference:.1e} of {worst.tolerance:.0e}"
 
 
 def _comparisons(outcomes: Mapping[CellKey, Done]) -> list[list[str]]:

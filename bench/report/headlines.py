@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from bench.config import thread_name
 from bench.report import throughput, wording
 from bench.report.results import Results
-from bench.report.wording import TRACKS
+from bench.report.wording import TRACKS, joined
 from bench.summary import median
 from bench.verdicts import AccuracyVerdict, Pair, TimeVerdict
 
@@ -25,7 +25,7 @@ def _accuracies(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
         here = [verdict for verdict in verdicts if verdict.pair.where == where]
         words = {verdict.word for verdict in here}
         if words == {"equivalent"}:
-            yield f"{_joined(_names(here))} are equivalent in accuracy on {where}."
+            yield f"{joined(_names(here))} are equivalent in accuracy on {where}."
             continue
         yield from (f"{_more_accurate(verdict)} on {where}." for verdict in here if verdict.word in ("better", "worse"))
         if alike := [_both(verdict.pair) for verdict in here if verdict.word == "equivalent"]:
@@ -80,9 +80,9 @@ def _of_fastest(verdicts: Sequence[TimeVerdict]) -> str:
     equal = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "equal"]
     undecided = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "undecided"]
     parts = [
-        f"{fastest} is {_joined(faster)}" if faster else "",
-        f"{fastest} and {_joined(equal)} take equally long" if equal else "",
-        f"{fastest} is not yet told apart from {_joined(undecided)}" if undecided else "",
+        f"{fastest} is {joined(faster)}" if faster else "",
+        f"{fastest} and {joined(equal)} take equally long" if equal else "",
+        f"{fastest} is not yet told apart from {joined(undecided)}" if undecided else "",
     ]
     return "; ".join(part for part in parts if part) or f"{fastest} has the least time, but no verdict bears it out"
 
@@ -138,7 +138,3 @@ def _both(pair: Pair) -> str:
 
 def _other(pair: Pair, name: str) -> str:
     return pair.second if pair.first == name else pair.first
-
-
-def _joined(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,6 +1,5 @@
 """A paper's table beside ours, for people: `table.md`, `table.csv`, `table.tex`, `table.json`, `report.html`."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
@@ -110,16 +109,36 @@ def grids(found: PaperTable, notes: Footnotes) -> list[Grid]:
 
 
 def headlines(found: PaperTable) -> list[str]:
-    """How many rows came to which verdict, and how many of the paper's own tests agree."""
-    words = Counter(row.verdict.word for row in found.shown() if row.line and row.part)
-    orderings = Counter(result.ours.verdict.word for result in found.orderings)
+    """What came to which verdict: rows and orderings by name, the leading ones first, and how many there are."""
+    rows = sorted((row for row in found.shown() if row.line and row.part), key=lambda row: not row.leads)
+    by_word: dict[str, list[str]] = {}
+    for row in rows:
+        by_word.setdefault(f"rows {row.verdict.word or 'not judged'}", []).append(_in_short(row))
+    for result in found.shown_orderings():
+        by_word.setdefault(f"orderings {result.ours.verdict.word}", []).append(_ordering(result))
     agree = sum(result.agrees for result in found.significance)
-    said = [
-        "; ".join(f"{count} {noun} {word}" for word, count in counts.items())
-        for noun, counts in (("of the rows", words), ("of the orderings", orderings))
-    ]
     tests = f"{agree} of {len(found.significance)} printed p-values follow from the means and deviations printed."
-    return [f"{text}." for text in said if text] + [tests] * bool(found.significance)
+    return [_told(*told) for told in by_word.items()] + [tests] * bool(found.significance)
+
+
+_NAMED = 4
+"""As many of one verdict are named; the table has all."""
+
+
+def _told(what: str, names: Sequence[str]) -> str:
+    """ "3 rows reproduced: a, b and c." Rows that nothing came out of have no name and are counted."""
+    told = [name for name in names if name]
+    shown = told[:_NAMED] + [f"{len(told) - _NAMED} more"] * (len(told) > _NAMED)
+    noun = what if len(names) > 1 else what.replace("s", "", 1)
+    return f"{len(names)} {noun}{f': {wording.joined(shown)}' if shown else ''}."
+
+
+def _in_short(row: Row) -> str:
+    """ "cora/gat/cora/scatter (82.91 ± 0.65; printed 83.0 ± 0.7)", or nothing where nothing came out."""
+    if not row.sample.values:
+        return ""
+    beside = f"; printed {row.published.quantity}" if row.published else ""
+    return f"{row.require_line().id} ({ours(row).partition(' [')[0]}{beside})"
 
 
 def rule(found: PaperTable) -> list[str]:
@@ -238,7 +257,7 @@ def _orderings(found: PaperTable) -> Grid:
     )
     lines = tuple(
         (
-            f"{result.asked.part}/{result.asked.better} above {result.asked.worse}/{result.column}/{result.backend}",
+            _ordering(result),
             _printed_pair(result),
             _p_pair(result.paper.p_one_sided, result.paper.p_two_sided) if result.paper else "",
             f"{result.ours.contrast.difference:+.2f}, {'paired' if result.ours.contrast.paired else 'Welch'}, "
@@ -251,6 +270,10 @@ def _orderings(found: PaperTable) -> Grid:
         for result in found.shown_orderings()
     )
     return Grid("The paper's ordering", headers, lines, 1)
+
+
+def _ordering(result: OrderingResult) -> str:
+    return f"{result.asked.part}/{result.asked.better} above {result.asked.worse}/{result.column}/{result.backend}"
 
 
 def _printed_pair(result: OrderingResult) -> str:

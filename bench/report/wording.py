@@ -130,6 +130,11 @@ def significant(value: float) -> str:
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:#.3g}"
 
 
+def joined(names: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 def settings(tuned: Mapping[str, object]) -> str:
     """`training.lr = 0.01`, one after the other."""
     return ", ".join(
