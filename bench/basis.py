@@ -1,7 +1,8 @@
 """What decides a number besides the job's own settings: data, library versions, our code.
 
 The digest is part of every job's identity, so a run after an upgrade or a change of the code repeats what the
-change may have moved, and a table never mixes two versions.
+change may have moved, and a table never mixes two versions. Of the plug-ins only a job's own count: whoever adds a back
+end, an operator or a data set repeats nothing.
 """
 
 import hashlib
@@ -11,16 +12,18 @@ from functools import cache
 from pathlib import Path
 
 from bench.environment import ROOT, versions
-from bench.plugins import BACKENDS, DATASETS
+from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
+from bench.sources import COMPILED, file_of, reached
 from bench.work import digest
 from implementations.contract import CONTRACT_VERSION, BuildsOn
 
 # What of `bench` can move a number when it changes; the rest only plans, shows or stores.
 MEASURING = (
-    "training", "speed/timing.py", "speed/ceilings.py", "speed/anatomy.py", "tuning/search.py", "datasets", "devices",
+    "training", "speed/timing.py", "speed/ceilings.py", "speed/anatomy.py", "tuning/search.py",
     "jobs.py", "rounds.py", "rig.py", "seeds.py", "task.py", "parity.py",
 )  # fmt: skip
-SOURCES = {".py", ".cpp", ".h"}
+FOLLOWED = ("implementations", "bench/datasets", "bench/devices")
+"""Where all counts that a job's code imports."""
 
 # What a job is asked and answered with: a worker with another version of it would misunderstand.
 SPOKEN = (
@@ -28,14 +31,14 @@ SPOKEN = (
     "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py",
 )  # fmt: skip
 Machine = tuple[str, str, int | None]
-"""Name, architecture and cores."""
+"""Name, architecture and cores that may be used."""
 
 LOOKUP = ("lookup.py", "lookup_data.py", "lookup_model.py", "attention_facts.py", "seeds.py")
 ATTENTION = ("attention_study.py", "attention_facts.py")
 
 
 @cache
-def basis(backend: str | None, dataset: str) -> str:
+def basis(backend: str | None, operator: str, dataset: str, device: str) -> str:
     """Digest over the data set, the versions of what the back end uses, and the code that measures.
 
     None stands for whichever back end: the studies that all of them share.
@@ -46,7 +49,7 @@ def basis(backend: str | None, dataset: str) -> str:
             "contract": CONTRACT_VERSION,
             "dataset": DATASETS.get(dataset).info.digest,
             "versions": versions(packages),
-            "code": code_digest(MEASURING, without=files_of_others(backend)),
+            "code": _digest_of(code_of(backend, operator, dataset, device)),
         }
     )
 
@@ -58,20 +61,21 @@ def lookup_basis() -> str:
 
 
 @cache
-def attention_basis(backend: str, dataset: str) -> str:
+def attention_basis(backend: str, operator: str, dataset: str, device: str) -> str:
     """As `basis`, and the code that examines attention."""
-    return digest([basis(backend, dataset), code_digest(ATTENTION)])
+    return digest([basis(backend, operator, dataset, device), code_digest(ATTENTION)])
 
 
 @cache
-def speed_basis(backend: str, dataset: str, machine: Machine) -> str:
+def speed_basis(backend: str, operator: str, dataset: str, device: str, machine: Machine) -> str:
     """As `basis`, and the machine: times made on two machines are never one measurement."""
-    return digest([basis(backend, dataset), list(machine)])
+    return digest([basis(backend, operator, dataset, device), list(machine)])
 
 
 def this_machine() -> Machine:
     """The one that this process runs on."""
-    return platform.node(), platform.machine(), os.cpu_count()
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return platform.node(), platform.machine(), len(allowed) or os.cpu_count()
 
 
 @cache
@@ -80,32 +84,49 @@ def build() -> dict[str, str]:
     packages = {"torch", "numpy", "scipy", "optuna"}.union(*(BACKENDS.get(name).packages for name in BACKENDS.names()))
     # What follows a plus tells the kind of device that a wheel was built for; a worker's may be another.
     public = {name: version.partition("+")[0] for name, version in versions(tuple(sorted(packages))).items()}
-    return {"code": code_digest((*MEASURING, *LOOKUP, *ATTENTION, *SPOKEN))[:12], **public}
+    modules = (*MEASURING, "datasets", "devices", *LOOKUP, *ATTENTION, *SPOKEN)
+    return {"code": code_digest(modules)[:12], **public}
 
 
 @cache
-def code_digest(modules: tuple[str, ...], without: frozenset[Path] = frozenset()) -> str:
-    """Over these files and folders of `bench`, all of it if one is "", and `implementations`, but for some files."""
+def code_digest(modules: tuple[str, ...]) -> str:
+    """Over these files and folders of `bench`, all of it if one is "", and `implementations`."""
+    return _digest_of(frozenset([*_files(modules), *_sources(ROOT / "implementations")]))
+
+
+@cache
+def code_of(backend: str | None, operator: str, dataset: str, device: str) -> frozenset[Path]:
+    """The files that a job's outcome can hang on: those that measure, its own plug-ins', and what these import."""
+    named = [
+        *((BACKENDS.package, name) for name in _backends(backend)),
+        (OPERATORS.package, operator),
+        (DATASETS.package, dataset),
+        (DEVICES.package, device),
+    ]
+    own = [file_of(f"{package}.{name.partition('-')[0]}") for package, name in named]
+    return reached([*_files(MEASURING), *(path for path in own if path)], FOLLOWED)
+
+
+def _backends(name: str | None) -> list[str]:
+    """It and what it builds on, which it gets by name."""
+    if name is None:
+        return []
+    found = BACKENDS.get(name)
+    return [name, found.builds_on] if isinstance(found, BuildsOn) else [name]
+
+
+def _digest_of(files: frozenset[Path]) -> str:
     digest_ = hashlib.sha256()
-    for path in sorted(set(_files(modules)) - without):
+    for path in sorted(files):
         digest_.update(str(path.relative_to(ROOT)).encode())
         digest_.update(path.read_bytes())
     return digest_.hexdigest()
 
 
-def files_of_others(backend: str | None) -> frozenset[Path]:
-    """Files of other back ends: what they share lies in modules whose names begin with _, so they move no number."""
-    own = set()
-    if backend:
-        found = BACKENDS.get(backend)
-        own = {backend.partition("-")[0], found.builds_on if isinstance(found, BuildsOn) else ""}
-    return frozenset(ROOT / "implementations/backends" / f"{name}.py" for name in BACKENDS.names() if name not in own)
-
-
 def _files(modules: tuple[str, ...]) -> list[Path]:
-    bench = [ROOT / "bench" / name for name in modules]
-    folders = [ROOT / "implementations", *(path for path in bench if path.is_dir())]
-    files = [path for path in bench if path.is_file()]
-    for folder in folders:
-        files += [path for path in folder.rglob("*") if path.suffix in SOURCES]
-    return files
+    named = [ROOT / "bench" / name for name in modules]
+    return [path for place in named for path in ([place] if place.is_file() else _sources(place))]
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in {".py", *COMPILED}]

@@ -168,6 +168,16 @@ class Training(Asked):
     validate_from_epoch: Count = 1
     discard: Discard | None = None
 
+    @property
+    def is_plain_adam(self) -> bool:
+        """Whether a step is Adam's with the gradients as they are."""
+        return self.clip_norm is None and self.clip_each is None and self.rmsprop is None
+
+    def of_one_step(self) -> "Training":
+        """What decides a single step; when training stops does not."""
+        kept = {"lr", "weight_decay", "batches", "clip_norm", "clip_each", "rmsprop"}
+        return Training(**{name: getattr(self, name) for name in kept})
+
     def validates(self, epoch: int) -> bool:
         """Whether an epoch is one after which is validated."""
         due = epoch >= self.validate_from_epoch and epoch % self.validate_every_epochs == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import seeds, settings
 from bench.basis import Machine, basis, speed_basis, this_machine
-from bench.config import Architecture, Experiment, Setting, Training
+from bench.config import Architecture, Experiment, Setting
 from bench.durations import roughly
 from bench.outcomes import Checked, Fitted, Timed, Tuned
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
@@ -199,7 +199,7 @@ def _common(experiment: Experiment, cell: CellKey) -> dict[str, Any]:
     return {
         **cell._asdict(),
         "protocol": experiment.protocol,
-        "basis": basis(cell.backend, cell.dataset),
+        "basis": basis(*cell),
     }
 
 
@@ -214,13 +214,10 @@ def _speed_job(experiment: Experiment, stream: _Stream, round_: int, machine: Ma
     # How many rounds and thread counts there are is no part of one round's identity: more of them keep what is there.
     unasked = {"rounds": 0, "fewer_rounds": {}, "threads": (1,), "self_test": ""}
     timing = experiment.timing.model_copy(update=unasked)
-    # Nor is when training would stop.
-    asked = experiment.training
-    training = Training(lr=asked.lr, weight_decay=asked.weight_decay, batches=asked.batches)
     return SpeedJob(
-        **_common(experiment, stream.cell) | {"basis": speed_basis(stream.cell.backend, stream.cell.dataset, machine)},
+        **_common(experiment, stream.cell) | {"basis": speed_basis(*stream.cell, machine)},
         architecture=stream.architecture,
-        training=training,
+        training=experiment.training.of_one_step(),
         timing=timing,
         threads=stream.threads,
         round=round_,
@@ -235,7 +232,7 @@ def _tune_job(experiment: Experiment, cell: CellKey) -> TuneJob:
         training = training.model_copy(update={"max_epochs": tuning.max_epochs})
     shared = tuning.scope == "operator"
     return TuneJob(
-        **_common(experiment, cell) | {"basis": basis(None if shared else cell.backend, cell.dataset)},
+        **_common(experiment, cell) | {"basis": basis(None if shared else cell.backend, *cell[1:])},
         architecture=experiment.architecture,
         training=training,
         trials=tuning.trials,

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import torch
+import torch._dynamo  # torch's first Adam imports it: a second that would be part of somebody's first step
 
 from bench import seeds
 from bench.device import Device

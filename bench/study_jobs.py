@@ -72,7 +72,7 @@ def _attention_jobs(study: AttentionStudy) -> Iterator[LookupJob | AttentionJob]
                 operator=operator,
                 dataset=graph.dataset,
                 device=study.device,
-                basis=attention_basis(graph.backend, graph.dataset),
+                basis=attention_basis(graph.backend, operator, graph.dataset, study.device),
                 protocol=graph.protocol,
                 architecture=graph.architecture,
                 training=graph.training,

@@ -31,6 +31,7 @@ MOST_FURTHER = 1000
 """Beyond this, the number of further seeds or rounds is not worked out."""
 
 _RESAMPLES = 9999
+_FEWEST_RESAMPLED = 8  # values of which a bootstrap covers about as it says
 _MOST_EXACT = 13  # pairs of which all signs are tried, as by `scipy.stats.wilcoxon`
 
 
@@ -66,15 +67,20 @@ def std(values: Values) -> float | None:
     return None if len(values) < 2 else float(np.std(values, ddof=1))
 
 
-def bootstrap_interval(values: Values, confidence: float = 0.95, seed: int = 0) -> Interval | None:
-    """BCa bootstrap interval of the mean (Efron 1987), seeded; None for a single value.
+def interval_of_mean(values: Values, confidence: float = 0.95, seed: int = 0) -> Interval | None:
+    """BCa bootstrap interval of the mean (Efron 1987), seeded; None for fewer than three values.
 
-    Values that are all equal have the interval of no width: BCa's correction is undefined there.
+    A bootstrap's means never leave the range of the values, so that of few values it covers with less than it says:
+    fewer than 8 have Student's t-interval. Values that are all equal have the interval of no width: BCa's correction is
+    undefined there.
     """
-    if len(values) < 2:
+    if len(values) < FEWEST:
         return None
     if _all_equal(values):
         return Interval(float(min(values)), float(max(values)), confidence)
+    if len(values) < _FEWEST_RESAMPLED:
+        half = float(stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1))
+        return Interval(mean(values) - half, mean(values) + half, confidence)
     found = stats.bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,
@@ -227,11 +233,16 @@ def power_law(x: Values, y: Values, confidence: float = 0.95) -> Slope | None:
 
 def holm(p_values: Values) -> list[float]:
     """Holm's step-down adjustment (1979), in the given order: the family-wise error stays at the level."""
+    return [min(1.0, p) for p in holm_beyond_one(p_values)]
+
+
+def holm_beyond_one(p_values: Values) -> list[float]:
+    """As `holm`, and not cut at 1: over p, it is how many times more of a pair is asked than of one on its own."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [0.0] * len(p_values)
     running = 0.0
     for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        running = max(running, (len(p_values) - rank) * p_values[index])
         adjusted[index] = running
     return adjusted
 

@@ -28,7 +28,7 @@ from bench.summary import (
     Interval,
     Series,
     contrast,
-    holm,
+    holm_beyond_one,
     log_ratio_of_medians,
     signed_rank_p,
 )
@@ -255,15 +255,15 @@ def _judge(
     pairs: Sequence[Pair], contrasts: Sequence[Contrast | None], margin: float, confidence: float
 ) -> list[Finding]:
     tested = [found for found in contrasts if found]
-    adjusted = iter(holm([found.p() for found in tested]))
+    beyond_one = iter(holm_beyond_one([found.p() for found in tested]))
     return [
-        _finding(found, next(adjusted), len(tested), margin, confidence) if found else _untested(pair, confidence)
+        _finding(found, next(beyond_one), len(tested), margin, confidence) if found else _untested(pair, confidence)
         for pair, found in zip(pairs, contrasts, strict=True)
     ]
 
 
-def _finding(found: Contrast, p_adjusted: float, family: int, margin: float, confidence: float) -> Finding:
-    level = 1 - confidence
+def _finding(found: Contrast, p_beyond_one: float, family: int, margin: float, confidence: float) -> Finding:
+    level, p_adjusted = 1 - confidence, min(1.0, p_beyond_one)
     p_equivalence = found.p_equivalence(margin)
     further: int | None = 0
     if p_equivalence < level:
@@ -272,8 +272,8 @@ def _finding(found: Contrast, p_adjusted: float, family: int, margin: float, con
         position = "above" if found.difference > 0 else "below"
     else:
         position = "undecided"
-        # Holm asked p_adjusted / p times more of this pair than a test on its own would have.
-        further = found.further(margin, level * found.p() / p_adjusted, level)
+        # Holm asked so many times more of this pair than a test on its own would have.
+        further = found.further(margin, level * found.p() / p_beyond_one, level)
     return Finding(position, found.n, confidence, found, p_adjusted, p_equivalence, family, further)
 
 

@@ -95,7 +95,7 @@ class Attended(NamedTuple):
 
 
 class Operator(Protocol):
-    """The mathematics of an attention layer. A module with these five names qualifies."""
+    """The mathematics of an attention layer. A module with these six names qualifies."""
 
     @property
     def name(self) -> str:

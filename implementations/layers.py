@@ -79,7 +79,7 @@ def layer(
         out_channels: C, channels of a head.
         heads: H.
         concat: concatenate the heads, [N, H*C], or average them, [N, C].
-        bias: as the papers have it, on the output.
+        bias: on the output; of GATv2 also on both projections, as PyG and DGL have it.
         negative_slope: of LeakyReLU.
         attention_dropout: probability in [0, 1) with which a coefficient is dropped, in training only.
         share_weights: one matrix for source and target (GATv2).

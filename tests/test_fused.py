@@ -3,6 +3,7 @@
 import _ctypes
 import gc
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 
 from implementations.backends import fused, scatter
 from implementations.backends._fused import library
-from implementations.backends._fused.functions import Call
 from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.contract import Graph, LayerConfig
 from implementations.operators import gat, gatv2
@@ -85,16 +85,25 @@ def test_without_compiled_kernels_the_back_end_says_what_to_do(tmp_path, monkeyp
 
 
 def test_kernels_that_were_compiled_from_other_sources_are_named(tmp_path, monkeypatch):
-    shutil.copy(_ctypes.__file__, tmp_path / "_kernels.so")  # a library that has none of the functions
+    """Structs may have changed that every function is still there for."""
+    monkeypatch.setattr(library, "sources_digest", lambda: 1)
+    reason = reason_of_a_new_load()
+    assert "cannot be loaded (they were compiled from other sources)" in reason
+    assert "make setup" in reason
+
+
+def test_a_library_that_is_something_else_is_named(tmp_path, monkeypatch):
+    shutil.copy(_ctypes.__file__, tmp_path / "_kernels.so")  # it has none of the functions
     monkeypatch.setattr(library, "FOLDER", tmp_path)
+    assert "cannot be loaded" in reason_of_a_new_load()
+
+
+def reason_of_a_new_load() -> str:
     library.kernels.cache_clear()
     try:
-        reason = library.missing()
+        return library.missing() or ""
     finally:
         library.kernels.cache_clear()
-    assert reason is not None
-    assert "cannot be loaded" in reason
-    assert "make setup" in reason
 
 
 def test_no_other_device_and_no_other_operator_is_claimed():
@@ -105,18 +114,103 @@ def test_no_other_device_and_no_other_operator_is_claimed():
 
 
 @OPERATORS
-def test_memory_of_a_step_is_free_when_its_output_is_gone(operator):
+def test_what_backward_needs_is_freed_by_backward_while_the_output_lives(operator):
+    kept: weakref.WeakSet[Kept] = weakref.WeakSet()
+
+    def pack(tensor):
+        kept.add(holder := Kept(tensor))
+        return holder
+
     layer = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2))
-    output = layer(features(9, 3), fused.BACKEND.prepare(random_graph(), CPU))
     gc.disable()
     try:
-        assert calls_alive() == 1
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda holder: holder.tensor):
+            output = layer(features(9, 3), fused.BACKEND.prepare(random_graph(), CPU))
+        assert len(kept) > 5
         output.sum().backward()
-        del output
-        assert calls_alive() == 0
+        assert len(kept) == 0
     finally:
         gc.enable()
 
 
-def calls_alive() -> int:
-    return sum(type(thing) is Call for thing in gc.get_objects())
+class Kept:
+    """A tensor that autograd keeps."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+@OPERATORS
+def test_what_is_changed_between_forward_and_backward_is_an_error_and_no_wrong_gradient(operator):
+    config = LayerConfig(3, 16, 4, bias=False)  # the output is the kernels' own memory
+    layer, edges = layer_of(fused.BACKEND, operator, config, torch.float32), fused.BACKEND.prepare(random_graph(), CPU)
+    output = layer(features(9, 3, torch.float32), edges)
+    torch.nn.functional.elu(output, inplace=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+    output = layer(features(9, 3, torch.float32), edges)
+    with torch.no_grad():
+        layer.get_parameter("a" if operator is gatv2 else "a_source").add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+WRONG = {
+    "too few rows": (features(8, 3), ValueError, r"x has shape \(8, 3\) .* have \(9, 3\)"),
+    "too few columns": (features(9, 2), ValueError, r"x has shape \(9, 2\) .* have \(9, 3\)"),
+    "another dtype": (features(9, 3, torch.float32), TypeError, "x is torch.float32 and the layer torch.float64"),
+    "another dtype, sparse": (features(9, 3, torch.float32).to_sparse_csr(), TypeError, "x is torch.float32"),
+}
+
+
+@OPERATORS
+@pytest.mark.parametrize(("x", "error", "said"), WRONG.values(), ids=WRONG.keys())
+def test_features_that_do_not_fit_are_refused_before_the_kernels_read_beyond_them(operator, x, error, said):
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    with pytest.raises(error, match=said):
+        layer(x, edges)
+    with pytest.raises(error, match=said):
+        fused.BACKEND.attention(layer, x, edges)
+
+
+@pytest.mark.parametrize("edge_index", [[[0], [5]], [[-1], [0]], [[3], [0]]])
+def test_an_edge_of_a_node_that_is_not_there_is_refused(edge_index):
+    with pytest.raises(ValueError, match="the graph has the nodes 0 to 2"):
+        fused.BACKEND.prepare(Graph(3, torch.tensor(edge_index)), CPU)
+
+
+def test_a_dtype_without_kernels_is_refused():
+    with pytest.raises(TypeError, match=r"float32 and float64, not in torch\.bfloat16"):
+        fused.BACKEND.dropout(features(9, 3).to(torch.bfloat16), 0.5)
+
+
+@OPERATORS
+def test_under_autocast_a_layer_computes_in_its_own_dtype(operator):
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    layer, x = layer.float(), features(9, 3, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = layer(x, edges)
+    assert torch.equal(under, layer(x, edges))
+
+
+@OPERATORS
+def test_indices_of_32_bits_as_scipy_has_them_are_read_as_such(operator):
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    x = features(9, 3).relu().to_sparse_csr()
+    indices = x.crow_indices().int(), x.col_indices().int()
+    narrow = torch.sparse_csr_tensor(*indices, x.values(), x.shape, check_invariants=True)
+    assert torch.equal(layer(narrow, edges), layer(x, edges))
+
+
+@OPERATORS
+def test_no_nodes_have_gradients_of_zero(operator):
+    layer = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2))
+    edges = fused.BACKEND.prepare(Graph(0, torch.empty(2, 0, dtype=torch.int64)), CPU)
+    layer(features(0, 3).to_sparse_csr(), edges).sum().backward()
+    assert all(bool((parameter.grad == 0).all()) for parameter in layer.parameters() if parameter.grad is not None)
+
+
+def test_a_gat_whose_slope_is_negative_is_left_to_others():
+    reason = fused.BACKEND.unsupported(gat, LayerConfig(3, 4, 2, negative_slope=-1.0), CPU)
+    assert "slope that is not negative" in (reason or "")
+    assert fused.BACKEND.unsupported(gatv2, LayerConfig(3, 4, 2, negative_slope=-1.0), CPU) is None

@@ -264,3 +264,28 @@ def test_layers_go_through_autograd_and_so_does_a_network_of_another_form():
     assert fused.BACKEND.whole_step(gat, given) is None
     wide = [*given.configs[:-1], replace(given.configs[-1], concat=True)]
     assert fused_step.BACKEND.whole_step(gat, replace(given, configs=wide)) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"nodes": torch.tensor([3, 17, 3])}, "a training node comes twice"),
+        ({"y": torch.full((60,), -100)}, "labels are -100 to -100, and there are 4 classes"),
+        ({"y": torch.full((60,), 4)}, "labels are 4 to 4, and there are 4 classes"),
+    ],
+)
+def test_nodes_and_labels_that_point_elsewhere_are_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        fused_step.BACKEND.whole_step(gatv2, replace(problem(gatv2), **changed))
+
+
+def test_features_of_another_dtype_than_the_parameters_are_refused():
+    given = problem(gatv2)
+    with pytest.raises(TypeError, match=r"features are torch\.float32 and parameters torch\.float64"):
+        fused_step.BACKEND.whole_step(gatv2, replace(given, x=given.x.to(torch.float32)))
+
+
+def test_a_parameter_that_is_frozen_stays_so_because_autograd_takes_the_step():
+    given = problem(gatv2)
+    next(given.layers[0].parameters()).requires_grad_(False)
+    assert fused_step.BACKEND.whole_step(gatv2, given) is None

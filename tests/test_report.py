@@ -7,9 +7,9 @@ from functools import cache
 import pytest
 import record_builders as build
 
-from bench.config import Experiment, Timing, Training
+from bench.config import Experiment, NeighbourBatches, Timing, Training
 from bench.records import Record
-from bench.report import brief, table
+from bench.report import brief, table, wording
 from bench.report.results import Results
 from bench.report.rows import Row, headline, rows
 from bench.report.wording import Footnotes
@@ -154,6 +154,25 @@ def test_fits_with_settings_that_the_study_did_not_choose_are_left_out() -> None
 def test_rounds_beyond_those_asked_for_leave_a_cell_done() -> None:
     speeds = [build.speed(build.key(), number, {"as_shipped": 0.1, "same_input": 0.1}) for number in range(9)]
     assert [speed.state.status for speed in row(speeds).speeds] == ["done", "done"]
+
+
+def test_rounds_on_other_parts_of_the_graph_or_of_another_step_do_not_count() -> None:
+    timed = [build.speed(build.key(), number, {"as_shipped": 0.1, "same_input": 0.1}) for number in range(5)]
+    drawn = NeighbourBatches(targets=64, fanout=(5, 5))
+    for training in (Training(batches=drawn), Training(clip_norm=1.0), Training(lr=0.1)):
+        found = row(timed, asked=build.experiment(training=training))
+        assert [speed.state.status for speed in found.speeds] == ["not_run", "not_run"]
+    stops_later = row(timed, asked=build.experiment(training=Training(max_epochs=7)))
+    assert [speed.state.status for speed in stops_later.speeds] == ["done", "done"]
+
+
+def test_how_to_read_says_what_an_interval_over_few_rounds_covers() -> None:
+    few = build.experiment(timing=Timing(rounds=5))
+    timed = [build.speed(build.key(), number, {"as_shipped": 0.1, "same_input": 0.1}) for number in range(3)]
+    said = wording.how_to_read(Results.of(few, [build.parity(build.key()), *timed]))
+    assert "their range, which covers it with less: of 3 rounds 75 %)" in said
+    many = [build.speed(build.key(), number, {"as_shipped": 0.1, "same_input": 0.1}) for number in range(7)]
+    assert "too few" not in wording.how_to_read(Results.of(few, [build.parity(build.key()), *many]))
 
 
 def test_a_cell_that_waits_for_its_study_says_so() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from implementations.backends._fused import library
+
 ROOT = Path(__file__).resolve().parent.parent
 COMPILER = shutil.which("g++")
 FLAGS = [
@@ -48,7 +50,8 @@ def sanitized(tmp_path_factory):
         shutil.copy(ROOT / "tests" / name, place)
     folder = place / "implementations" / "backends" / "_fused"
     sources = sorted(map(str, folder.glob("*.cpp")))
-    subprocess.run([COMPILER, *FLAGS, *SANITIZERS, *sources, "-o", str(folder / "_kernels.so")], check=True)
+    told = f"-DFUSED_SOURCES={library.sources_digest()}"
+    subprocess.run([COMPILER, *FLAGS, told, *SANITIZERS, *sources, "-o", str(folder / "_kernels.so")], check=True)
     return place
 
 

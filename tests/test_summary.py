@@ -11,10 +11,10 @@ from scipy import stats
 from bench import experiment_file
 from bench.summary import (
     Contrast,
-    bootstrap_interval,
     contrast,
     coverage,
     holm,
+    interval_of_mean,
     log_ratio_of_medians,
     median_over_rounds,
     quartile_spread,
@@ -31,24 +31,33 @@ def test_the_standard_deviation_is_the_samples_and_absent_for_one_value() -> Non
     assert std([0.8]) is None
 
 
-def test_the_bootstrap_interval_of_equal_values_has_no_width() -> None:
-    interval = bootstrap_interval([0.1 + 0.2, 0.3, 0.3])
+def test_the_interval_of_the_mean_of_equal_values_has_no_width() -> None:
+    interval = interval_of_mean([0.1 + 0.2, 0.3, 0.3])
     assert interval is not None
     assert interval.high - interval.low < 1e-12
 
 
-def test_one_value_has_no_bootstrap_interval() -> None:
-    assert bootstrap_interval([0.8]) is None
+def test_one_value_and_two_have_no_interval_of_the_mean() -> None:
+    assert interval_of_mean([0.8]) is None
+    assert interval_of_mean([0.8, 0.9]) is None
 
 
-def test_the_bootstrap_interval_is_the_same_each_time() -> None:
-    assert bootstrap_interval(FIRST) == bootstrap_interval(FIRST)
+def test_few_values_have_students_interval_since_a_bootstrap_never_leaves_their_range() -> None:
+    interval = interval_of_mean([0.80, 0.81, 0.83])
+    expected = stats.ttest_1samp([0.80, 0.81, 0.83], 0).confidence_interval(0.95)
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert interval.low < 0.80
 
 
-def test_the_bootstrap_interval_of_many_normal_values_is_close_to_the_t_interval() -> None:
+def test_the_interval_of_the_mean_is_the_same_each_time() -> None:
+    assert interval_of_mean(FIRST * 2) == interval_of_mean(FIRST * 2)
+
+
+def test_the_interval_of_the_mean_of_many_normal_values_is_close_to_the_t_interval() -> None:
     draw = random.Random(0)
     values = [draw.gauss(0.8, 0.01) for _ in range(200)]
-    interval = bootstrap_interval(values)
+    interval = interval_of_mean(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert interval is not None
     assert interval.low == pytest.approx(expected.low, abs=2e-4)
@@ -56,12 +65,12 @@ def test_the_bootstrap_interval_of_many_normal_values_is_close_to_the_t_interval
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 1000), min_size=2, max_size=12))
-def test_a_bootstrap_interval_is_finite_and_holds_the_mean_of_any_accuracies(correct: list[int]) -> None:
+@given(st.lists(st.integers(0, 1000), min_size=3, max_size=12))
+def test_an_interval_of_the_mean_is_finite_and_holds_the_mean_of_any_accuracies(correct: list[int]) -> None:
     values = [count / 1000 for count in correct]
-    interval = bootstrap_interval(values)
+    interval = interval_of_mean(values)
     assert interval is not None
-    assert min(values) - 1e-9 <= interval.low <= interval.high <= max(values) + 1e-9
+    assert math.isfinite(interval.high - interval.low)
     assert interval.low - 1e-9 <= sum(values) / len(values) <= interval.high + 1e-9
 
 

@@ -114,6 +114,18 @@ def test_the_table_says_what_a_back_end_computes_and_where_it_does_another_amoun
     assert notes.lines() == ["[1] scatter does a different amount of work: only what the training nodes can see"]
 
 
+def test_a_step_that_leaves_work_out_has_neither_a_floor_nor_rates_of_all_edges(monkeypatch):
+    fact = Fact("all nodes", "only what the training nodes can see")
+    monkeypatch.setitem(BACKENDS.get("scatter").semantics, AMOUNT_OF_WORK, fact)
+    found = results(RECORDS)
+    cell = cell_of(found, "scatter")
+    assert throughput.floor_of(found, cell, "as_shipped", 1, "train") is None
+    assert throughput.floor_of(found, cell, "as_shipped", 1, "evaluate") is not None
+    rates = {row.key.backend: row.speeds[0].timing.edges_per_s for row in found.rows}
+    assert rates["scatter"] is None
+    assert rates["pyg"] > 0
+
+
 def _with_own_step(outcome: Timed) -> Timed:
     tracks = {name: track.model_copy(update={"whole_step": True}) for name, track in outcome.tracks.items()}
     return outcome.model_copy(update={"tracks": tracks})
@@ -225,6 +237,25 @@ def test_slopes_are_the_exponents_of_growth():
 def test_variations_of_the_sweep_are_no_rounds_of_the_cell():
     found = growing()
     assert [len(cell.rounds.get(1, {})) for cell in found.cells if cell.key.backend == "pyg"] == [1, 1, 1]
+
+
+def test_a_slope_is_of_the_newest_code_alone():
+    found = growing()
+    stale = [
+        record.model_copy(update={"job": (job := record.job.model_copy(update={"basis": "older"})), "id": job.id,
+                                  "outcome": _of_time(record.outcome, 100.0)})
+        for record in found.records if isinstance(record.job, SpeedJob)
+    ]  # fmt: skip
+    again = Results.of(found.experiment, [*stale, *found.records])
+    assert [each.slope(0.95) for each in scaling.series(again)] == [each.slope(0.95) for each in scaling.series(found)]
+
+
+def _of_time(outcome: Any, seconds: float) -> Timed:
+    tracks = {
+        name: track.model_copy(update={"train": track.train.model_copy(update={"seconds": (seconds,)})})
+        for name, track in outcome.tracks.items()
+    }
+    return outcome.model_copy(update={"tracks": tracks})
 
 
 def test_memory_ends_where_the_prediction_passes_what_was_free():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.config import Architecture, Discard, Training
+from bench.config import Architecture, Discard, RmsProp, Training
 from bench.training import objective, train
 from bench.training.network import Between, Ends, Network, TorchLinear
 from bench.training.train import Autograd, Diverged, Fit, Inputs, Material, StoppingRule
@@ -130,6 +130,12 @@ def test_without_one_the_network_trains_through_autograd():
     assert isinstance(
         train.trainer(Network([Scaled()], [], 0.5, dropout, lambda problem: None), data, Training()), Autograd
     )
+
+
+@pytest.mark.parametrize("changed", [{"clip_norm": 1.0}, {"clip_each": 1.0}, {"rmsprop": RmsProp()}])
+def test_a_step_that_is_not_plain_adams_goes_through_autograd_on_every_back_end(changed):
+    model = Network([Scaled()], [], 0.5, dropout, Counting)
+    assert isinstance(train.trainer(model, inputs(torch.ones(6, 2)), Training(**changed)), Autograd)
 
 
 def labelled(x: torch.Tensor, *, whole: bool) -> Material:

@@ -122,6 +122,18 @@ def test_a_pair_judged_among_many_needs_more_seeds_than_alone() -> None:
     assert 0 < alone < among_many
 
 
+def test_what_is_needed_grows_with_the_family_where_the_adjusted_p_is_cut_at_one_too() -> None:
+    doubtful = {seed: value + 0.012 + 0.035 * (-1) ** seed for seed, value in BASE.items()}
+    pair = Pair("pyg", "dgl", WHERE, doubtful, BASE)
+    noise = [Pair("pyg", "dgl", WHERE, shifted(BASE, 0, 0.03, seed), BASE) for seed in range(20, 220)]
+    findings = [accuracy_verdicts([pair, *noise[:others]], 0.5, 0.95)[0].finding for others in (20, 200)]
+    assert [finding.p_adjusted for finding in findings] == [1.0, 1.0]
+    fewer, more = (finding.further for finding in findings)
+    assert fewer is not None
+    assert more is not None
+    assert fewer < more
+
+
 def test_under_no_difference_a_family_rarely_claims_one() -> None:
     false_claims = 0
     for family in range(40):

@@ -83,7 +83,7 @@ def _ours(epochs: int, slot: str) -> Iterator[Fit]:
         device="cpu",
         protocol=Protocol(features="dense"),
         architecture=Architecture(),
-        basis=basis("pyg", DATASET),
+        basis=basis("pyg", "gat", DATASET, "cpu"),
         training=Training(max_epochs=epochs, stop_on="never"),
         seed=0,
     )

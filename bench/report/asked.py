@@ -65,10 +65,7 @@ def _is_asked(experiment: Experiment, job: Job, tuned: dict[str, Setting] | None
 def is_timed_as_asked(experiment: Experiment, job: SpeedJob) -> bool:
     """Whether a round was measured as the experiment has it, whatever the architecture."""
     measured = job.timing.model_dump(include=_MEASURED) == experiment.timing.model_dump(include=_MEASURED)
-    asked = experiment.training
-    same = (job.protocol, job.training.lr, job.training.weight_decay) == (
-        experiment.protocol, asked.lr, asked.weight_decay,
-    )  # fmt: skip
+    same = (job.protocol, job.training.of_one_step()) == (experiment.protocol, experiment.training.of_one_step())
     return measured and same and job.threads in experiment.timing.threads
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from bench.config import Experiment
 from bench.outcomes import NotDone, TrackTiming, Tuned
 from bench.report.cells import Cell, step_medians, step_samples
+from bench.report.own_words import other_work
 from bench.summary import (
     Interval,
     Median,
-    bootstrap_interval,
+    interval_of_mean,
     mean,
     median,
     median_over_rounds,
@@ -60,7 +61,7 @@ class Accuracy:
 
     mean: float
     std: float | None
-    interval: Interval | None  # BCa bootstrap of the mean
+    interval: Interval | None  # of the mean
     seeds: int
     validation_mean: float
     epochs_mean: float
@@ -75,8 +76,8 @@ class Timing:
     evaluate: Median  # s per forward in evaluation mode
     first_step_s: float  # median over rounds
     epochs_per_s: float
-    edges_per_s: float  # with self-loops
-    nodes_per_s: float
+    edges_per_s: float | None  # with self-loops; None where a step does not touch all of them
+    nodes_per_s: float | None
     peak_bytes: float | None  # median over rounds
 
 
@@ -123,7 +124,7 @@ def accuracy(experiment: Experiment, cell: Cell) -> Accuracy | None:
     return Accuracy(
         mean=mean(tests),
         std=std(tests),
-        interval=bootstrap_interval(tests, experiment.statistics.confidence),
+        interval=interval_of_mean(tests, experiment.statistics.confidence),
         seeds=len(fits),
         validation_mean=mean([fit.validation for fit in fits]),
         epochs_mean=mean([fit.epochs for fit in fits]),
@@ -141,14 +142,14 @@ def timing(experiment: Experiment, cell: Cell, track: str, threads: int) -> Timi
     evaluate = median_over_rounds(list(step_medians(rounds, track, "evaluate").values()), confidence)
     tracks: list[TrackTiming] = [found for timed in rounds.values() if (found := timed.track(track))]
     peaks = [float(timed.peak_bytes) for timed in tracks if timed.peak_bytes is not None]
-    size = next(iter(rounds.values()))
+    size, partly = next(iter(rounds.values())), bool(other_work(cell.key.backend))
     return Timing(
         train=train,
         evaluate=evaluate,
         first_step_s=median([timed.first_step_s for timed in tracks]),
         epochs_per_s=1 / (size.steps_per_epoch * train.value),
-        edges_per_s=size.edges / train.value,
-        nodes_per_s=size.nodes / train.value,
+        edges_per_s=None if partly else size.edges / train.value,
+        nodes_per_s=None if partly else size.nodes / train.value,
         peak_bytes=median(peaks) if peaks else None,
     )
 

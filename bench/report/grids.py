@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.outcomes import Check, Checked
 from bench.report import wording
+from bench.report.aspects import Timing
 from bench.report.results import Results
 from bench.report.rows import Row, Speed
 from bench.report.wording import TRACKS, Footnotes
@@ -82,7 +83,7 @@ def memory(results: Results) -> Grid:
 
 def trade_off(results: Results) -> Grid:
     """Accuracy beside the rate of training."""
-    lines = _by_track(results, lambda speed: _rate(speed.timing.edges_per_s) if speed.timing else "")
+    lines = _by_track(results, lambda speed: _rate(speed.timing))
     mean = {_cell(row): f"{100 * row.accuracy.mean:.2f}" if row.accuracy else "" for row in results.rows}
     return slim(
         "Test accuracy and edges per second of training",
@@ -174,7 +175,7 @@ def _speeds(row: Row, threads: int, notes: Footnotes) -> Iterator[str]:
             yield wording.step(speed, notes)
             yield wording.against(speed.verdict, bool(speed.timing))
             yield wording.milliseconds(speed.timing.evaluate) if speed.timing else ""
-            yield _rate(speed.timing.edges_per_s) if speed.timing else ""
+            yield _rate(speed.timing)
             yield wording.mebibytes(speed.timing.peak_bytes) if speed.timing else ""
 
 
@@ -190,8 +191,9 @@ def _prepare(row: Row) -> str:
     return "" if row.prepare_s is None else wording.significant(1000 * row.prepare_s)
 
 
-def _rate(per_s: float) -> str:
-    return f"{float(f'{per_s:.3g}'):,.0f}"
+def _rate(timing: Timing | None) -> str:
+    per_s = timing.edges_per_s if timing else None
+    return "" if per_s is None else f"{float(f'{per_s:.3g}'):,.0f}"
 
 
 def _parity(results: Results, caption: str, by_graph: bool) -> Grid:

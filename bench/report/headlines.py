@@ -7,7 +7,8 @@ the fastest back end's verdicts are told: the rest stand in the tables.
 from collections.abc import Iterator, Sequence
 
 from bench.config import thread_name
-from bench.report import throughput, wording
+from bench.report import wording
+from bench.report.own_words import other_work
 from bench.report.results import Results
 from bench.report.wording import TRACKS, joined
 from bench.summary import median
@@ -59,7 +60,7 @@ def _fastest(results: Results) -> Iterator[str]:
         verdict
         for verdict in results.comparisons.time
         if verdict.timed.phase == "train" and verdict.timed.threads == threads
-        if not any(map(throughput.other_work, (verdict.pair.first, verdict.pair.second)))
+        if not any(map(other_work, (verdict.pair.first, verdict.pair.second)))
     ]
     for where in dict.fromkeys(verdict.pair.where for verdict in verdicts):
         for track in results.experiment.timing.tracks:

@@ -148,10 +148,11 @@ def _memory(whose: Whose, speed: Speed) -> Point | None:
 def _trade_off(results: Results) -> Figure | None:
     tracks = {
         track: [
-            (row, row.accuracy, speed.timing)
+            (row, row.accuracy, speed.timing.edges_per_s)
             for row in results.rows
             for speed in row.speeds
-            if row.accuracy and speed.timing and (speed.track, speed.threads) == (track, row.speeds[0].threads)
+            if row.accuracy and speed.timing and speed.timing.edges_per_s
+            if (speed.track, speed.threads) == (track, row.speeds[0].threads)
         ]
         for track in results.experiment.timing.tracks
     }
@@ -161,15 +162,15 @@ def _trade_off(results: Results) -> Figure | None:
     figure, panels = stacked([3.0] * len(tracks))
     groups = list(dict.fromkeys(group_of(results, row.key) for row in results.rows))
     for axes, (track, found) in zip(panels, tracks.items(), strict=True):
-        for row, accuracy, timing in found:
+        for row, accuracy, edges_per_s in found:
             colour, marker = look(row.key.backend, results)
             fill = FILLS[groups.index(group_of(results, row.key)) % len(FILLS)]
             edges = (accuracy.interval.low, accuracy.interval.high) if accuracy.interval else (accuracy.mean,) * 2
-            axes.vlines(timing.edges_per_s, 100 * edges[0], 100 * edges[1], colors=colour, linewidth=1.5)
-            said = f"{row.key}: {100 * accuracy.mean:.1f} %, {wording.significant(timing.edges_per_s)} edges per second"
-            at = (timing.edges_per_s, 100 * accuracy.mean, said)
+            axes.vlines(edges_per_s, 100 * edges[0], 100 * edges[1], colors=colour, linewidth=1.5)
+            said = f"{row.key}: {100 * accuracy.mean:.1f} %, {wording.significant(edges_per_s)} edges per second"
+            at = (edges_per_s, 100 * accuracy.mean, said)
             marks(axes, [at], color=colour, marker=marker, fillstyle=fill, markersize=8)
-        log_scale(axes, [timing.edges_per_s for _, _, timing in found])
+        log_scale(axes, [edges_per_s for _, _, edges_per_s in found])
         axes.grid(visible=True, axis="y")
         axes.set_title(TRACKS[track], loc="left")
         axes.set_xlabel("edges per second of training")

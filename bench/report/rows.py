@@ -207,10 +207,13 @@ def timing_metrics(timing: Timing) -> Iterator[tuple[str, float]]:
     for name, found in (("train_step_ms", timing.train), ("eval_step_ms", timing.evaluate)):
         yield f"{name}_median", 1000 * found.value
         yield from _interval_metrics(name, found.interval)
+    if timing.train.interval:
+        yield "interval_coverage", timing.train.interval.confidence
     yield "first_step_ms", 1000 * timing.first_step_s
     yield "epochs_per_s", timing.epochs_per_s
-    yield "edges_per_s", timing.edges_per_s
-    yield "nodes_per_s", timing.nodes_per_s
+    if timing.edges_per_s is not None and timing.nodes_per_s is not None:
+        yield "edges_per_s", timing.edges_per_s
+        yield "nodes_per_s", timing.nodes_per_s
     if timing.peak_bytes is not None:
         yield "peak_memory_mib", timing.peak_bytes / MIB
     yield "rounds", timing.train.rounds

@@ -118,17 +118,18 @@ def _times(results: Results) -> dict[tuple[str, str, str, Architecture], float]:
     """Median over rounds of every architecture that was timed, on cells that may be ranked."""
     experiment = results.experiment
     able = {cell.key for cell in results.cells if cell.withheld() is None}
+    timed = [
+        (record.job, record.outcome)
+        for record in latest(list(results.records)).values()
+        if isinstance(record.job, SpeedJob) and isinstance(record.outcome, Timed)
+        if record.job.key in able and is_timed_as_asked(experiment, record.job)
+    ]
+    newest = {job.key: job.basis for job, _ in timed}  # versions, code and machine: two are never one measurement
+    at = experiment.devices[0], experiment.timing.threads[0], 0
     found: dict[tuple[CellKey, Architecture], list[float]] = defaultdict(list)
-    for record in latest(list(results.records)).values():
-        job, outcome = record.job, record.outcome
-        if (
-            isinstance(job, SpeedJob)
-            and isinstance(outcome, Timed)
-            and job.key in able
-            and is_timed_as_asked(experiment, job)
-            and (job.device, job.threads, job.replica) == (experiment.devices[0], experiment.timing.threads[0], 0)
-            and (timing := outcome.track(TRACK))
-        ):
+    for job, outcome in timed:
+        timing = outcome.track(TRACK)
+        if timing and (job.device, job.threads, job.replica) == at and job.basis == newest[job.key]:
             found[job.key, job.architecture].append(median(timing.train.seconds))
     return {
         (key.operator, key.backend, key.dataset, architecture): median(seconds)

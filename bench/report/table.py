@@ -72,7 +72,7 @@ _LEGEND_OF_SPEED = (
     "Never compare times of the two tracks."
 )
 _LEGEND = (
-    "Accuracy: mean ± std over seeds [bootstrap interval of the mean]. Step: median over rounds [interval] of one "
+    "Accuracy: mean ± std over seeds [interval of the mean]. Step: median over rounds [interval] of one "
     "training step.\nBelow each, the verdict against the baseline. Never compare times of the two tracks."
 )
 

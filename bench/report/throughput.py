@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.outcomes import Ceilings, Timed
-from bench.plugins import BACKENDS, DATASETS, OPERATORS
+from bench.plugins import DATASETS, OPERATORS
 from bench.report.cells import Cell, step_medians
+from bench.report.own_words import other_work, training_step
 from bench.report.results import Results
 from bench.speed import floor
 from bench.summary import Interval, log_ratio_of_medians, median
 from bench.training.network import layer_configs
 from bench.verdicts import Phase
-from implementations.contract import AMOUNT_OF_WORK, TRAINING_STEP
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,7 @@ def part(cell: Cell, threads: int) -> str:
         return ""
     if not any(timing.whole_step for timing in tracks):
         return "layers"
-    return _said(cell.key.backend, TRAINING_STEP) or "whole step"
-
-
-def other_work(backend: str) -> str:
-    """In which way a back end does another amount of work than the others, or nothing."""
-    return _said(backend, AMOUNT_OF_WORK)
+    return training_step(cell.key.backend) or "whole step"
 
 
 def is_one_track(results: Results, cell: Cell, track: str) -> bool:
@@ -131,7 +126,12 @@ def ceilings(cells: Sequence[Cell], device: str, threads: int) -> Ceilings | Non
 
 
 def floor_of(results: Results, cell: Cell, track: str, threads: int, phase: Phase) -> Floor | None:
-    """The floor under a cell's step; None without a timing, without ceilings, or in records that lack the sizes."""
+    """The floor under a cell's step; None without a timing, without ceilings, or in records that lack the sizes.
+
+    Nor has it one where a training step leaves out some of the work that is counted.
+    """
+    if phase == "train" and other_work(cell.key.backend):
+        return None
     top = ceilings(results.cells, cell.key.device, threads)
     times = step_medians(cell.rounds.get(threads, {}), track, phase)
     timed = next(iter(cell.rounds.get(threads, {}).values()), None)
@@ -140,11 +140,6 @@ def floor_of(results: Results, cell: Cell, track: str, threads: int, phase: Phas
     work = _work(results, cell, timed, phase)
     low_s, high_s = work.floor_s(top.gemm_flops_per_s, top.copy_bytes_per_s)
     return Floor(work, low_s, high_s, median(list(times.values())))
-
-
-def _said(backend: str, topic: str) -> str:
-    fact = BACKENDS.get(backend).semantics.get(topic) if backend in BACKENDS.names() else None
-    return fact.here if fact else ""
 
 
 def _work(results: Results, cell: Cell, timed: Timed, phase: Phase) -> floor.Work:

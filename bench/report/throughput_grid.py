@@ -6,6 +6,7 @@ from bench.config import thread_name
 from bench.report import throughput, wording
 from bench.report.cells import Cell, step_medians
 from bench.report.grids import CELL, Grid, slim
+from bench.report.own_words import other_work
 from bench.report.results import Results
 from bench.report.throughput import Against, Floor
 from bench.report.wording import TRACKS, Footnotes
@@ -85,8 +86,8 @@ def remarks(results: Results) -> Iterator[str]:
     yield (
         "× above 1 is that many times faster; in brackets its interval over rounds, where there are three. A back end "
         "computes its layers, under the runner's loop and torch's Adam, or owns the whole step: two things, compared "
-        "with the same rivals and never with each other's name. First step: the longest of any round, set-up and "
-        "compilation included."
+        "with the same rivals and never with each other's name. First step: the longest of any round, with what the "
+        "back end loads, sets up and compiles; of a process's two tracks the second finds some of it done."
     )
     for device in results.experiment.devices:
         tops = {threads: throughput.ceilings(results.cells, device, threads)
@@ -113,7 +114,7 @@ def best(results: Results) -> str:
 
 def marked(cell: Cell, notes: Footnotes) -> str:
     """The name; with a note where another amount of work is done."""
-    other = throughput.other_work(cell.key.backend)
+    other = other_work(cell.key.backend)
     note = f"{cell.key.backend} does a different amount of work: {other}"
     return f"{cell.key.backend} {notes.mark(note)}" if other else cell.key.backend
 

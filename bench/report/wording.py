@@ -33,29 +33,34 @@ class Footnotes:
 
 def how_to_read(results: Results) -> str:
     """What the numbers and words of a table mean, with this experiment's margins."""
-    statistics, rounds = results.experiment.statistics, results.experiment.timing.rounds
+    statistics = results.experiment.statistics
     level = f"{100 * statistics.confidence:g} %"
-    covered = (
-        f" ({rounds} rounds allow {100 * coverage(rounds):.1f} %)"
-        if rounds and coverage(rounds) < statistics.confidence
-        else ""
-    )
     accuracy = (
         "Accuracy is that of the test nodes in percent: mean ± standard deviation over n seeds, and in brackets the "
-        f"{level} bootstrap interval of the mean. "
+        f"{level} interval of the mean: bootstrap, of fewer than 8 seeds Student's t, of two none. "
     )
     if parts.has_own_sampler(results.experiment.training):
         accuracy += "Each back end was trained on what its own library's sampler drew. "
     times = (
-        f"A time is the median over rounds of a round's median step, with its {level} interval over rounds{covered}. A "
-        "verdict is against the baseline, the first listed back end that has results; after × stands the ratio of the "
-        "times. Equivalent and equal mean shown to differ by less than the margin, "
+        f"A time is the median over rounds of a round's median step, with its {level} interval over rounds"
+        f"{_of_few_rounds(results)}. A verdict is against the baseline, the first listed back end that has results; "
+        "after × stands the ratio of the times. Equivalent and equal mean shown to differ by less than the margin, "
         f"{statistics.accuracy_margin_points:g} percentage points of accuracy or {100 * statistics.time_margin:g} % of "
         "time; undecided means that it takes that many more seeds or rounds to say. As shipped is each library's own "
         "idiom, with features in the form that its users pass; same input gives every back end the same sparse input "
         "path: never compare a time of one with one of the other."
     )
     return (accuracy if results.experiment.seeds else "") + _of_parts(results.experiment) + times
+
+
+def _of_few_rounds(results: Results) -> str:
+    """What the interval of a median covers where the rounds are too few for what was asked."""
+    counts = {len(rounds) for cell in results.cells for rounds in cell.rounds.values()}
+    few = [n for n in sorted(counts) if n > 1 and coverage(n) < results.experiment.statistics.confidence]
+    if not few:
+        return ""
+    said = joined([f"of {n} rounds {100 * coverage(n):.3g} %" for n in few])
+    return f" (where there are too few for that, their range, which covers it with less: {said})"
 
 
 def _of_parts(experiment: Experiment) -> str:

@@ -74,10 +74,10 @@ class Fit:
 def trainer(network: Network, material: Material, training: Training) -> Trainer:
     """Who trains the network: its back end, where that owns the whole step, or else autograd and torch's Adam.
 
-    A whole step is that of a node classification on one graph (`TrainingProblem`).
+    A whole step is that of a node classification on one graph (`TrainingProblem`), by Adam.
     """
     whole = material.whole()
-    if whole is None or objective.has_many_labels(whole.y):
+    if whole is None or objective.has_many_labels(whole.y) or not training.is_plain_adam:
         return Autograd(network, material, training)
     problem = TrainingProblem(
         layers=list(network.layers),

@@ -86,7 +86,7 @@ class _Dgl:
             _dgl()
         except (ImportError, OSError) as problem:
             return f"DGL cannot be imported ({problem}); pip install dgl==1.1.3 (Linux x86-64, Python up to 3.11)"
-        if device.type == "cuda":
+        if device.type == "cuda" and "+cu" not in _dgl().__version__:
             return "the DGL wheel of the package index has no CUDA code, and no newer one works with this torch"
         if device.type != "cpu":
             return f"DGL has no {device.type} code"

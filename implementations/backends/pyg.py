@@ -156,13 +156,20 @@ class _Pyg:
         generator = torch.Generator().manual_seed(seed)
 
         def draw(targets: Tensor, at_once: int) -> Iterator[Drawn]:
-            # It draws from torch's global generator, which dropout does, too.
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-                options = {"num_neighbors": list(fanout), "input_nodes": targets, "batch_size": at_once}
-                drawn = [(part.n_id, part.edge_index) for part in _package("loader").NeighborLoader(data, **options)]
-            for nodes, edges in drawn:
-                yield Drawn(nodes, [edges])
+            # It draws from torch's global generator, which dropout does, too: each goes on with a state of its own.
+            seed_of_epoch = int(torch.randint(2**31, (), generator=generator))
+            state = torch.Generator().manual_seed(seed_of_epoch).get_state()
+            options = {"num_neighbors": list(fanout), "input_nodes": targets, "batch_size": at_once}
+            parts: Iterator[Any] | None = None
+            while True:
+                with torch.random.fork_rng(devices=[]):
+                    torch.set_rng_state(state)
+                    parts = parts or iter(_package("loader").NeighborLoader(data, **options))
+                    part = next(parts, None)
+                    state = torch.get_rng_state()
+                if part is None:
+                    return
+                yield Drawn(part.n_id, [part.edge_index])
 
         return draw
 

@@ -62,6 +62,8 @@ class FusedBackend:
             return f"{self.name} has kernels for {' and '.join(OPERATORS)} only, not for {operator.name}"
         if device.type != "cpu":
             return f"{self.name} has kernels for the CPU only, none for {device.type}"
+        if operator.name == "gat" and config.negative_slope < 0:
+            return f"{self.name} takes the largest score of a GAT's neighbourhood from a slope that is not negative"
         return library.missing()
 
     def memory_bytes(self, operator: Operator, config: LayerConfig, num_nodes: int, num_edges: int) -> int:
@@ -91,6 +93,7 @@ class FusedBackend:
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:
         """One call for all, or None where the layers go through autograd."""
-        if self._step == "layers" or not can_own(problem):
+        frozen = any(not parameter.requires_grad for layer in problem.layers for parameter in layer.parameters())
+        if self._step == "layers" or frozen or not can_own(problem):
             return None
         return WholeStep(problem, is_v2=operator.name == "gatv2", prunes=self._step == "pruned")

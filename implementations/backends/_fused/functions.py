@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,65 +80,76 @@ def to_canonical(out: Tensor, rows: Rows) -> Tensor:
     return canonical
 
 
-class Call:
-    """One call of an attention kernel: its struct, and the tensors that the struct points into."""
+class Buffers(NamedTuple):
+    """What an attention kernel reads and writes, under the names of its struct."""
 
-    def __init__(
-        self, is_v2: bool, setting: Setting, source: Tensor, target: Tensor, vectors: tuple[Tensor, Tensor]
-    ) -> None:
+    source: Tensor
+    target: Tensor
+    a_source: Tensor
+    a_target: Tensor
+    stats: Tensor
+    out: Tensor
+    source_score: Tensor | None = None
+    positive: Tensor | None = None
+    score: Tensor | None = None
+    sign: Tensor | None = None
+
+    @classmethod
+    def of(cls, is_v2: bool, setting: Setting, source: Tensor, target: Tensor, *vectors: Tensor) -> "Buffers":
+        """The given tensors, and new ones for what is written."""
         N, E = setting.edges.num_nodes, setting.edges.num_edges
-        row, stat_row = setting.rows.row, setting.rows.padded_heads
-        self.is_v2 = is_v2
-        self.dtype = source.dtype
-        self.given = (source, target, *vectors)
-        keeps = setting.keeps
-        self.out = source.new_empty(N, row)
-        self.stats = source.new_empty(N, kernels().fused_stats(setting.rows.heads_in_lanes), stat_row)
-        self.source_score = None if is_v2 else source.new_empty(N, stat_row)
-        self.positive = source.new_empty(N, row) if keeps and not is_v2 else None
-        self.score = source.new_empty(E, stat_row) if keeps and is_v2 else None
-        self.sign = torch.empty(E, row // WIDTH[self.dtype], dtype=torch.uint8) if keeps and is_v2 else None
-        self.setting = setting
-        self.c = library.Attention(
-            edges=setting.edges.c(),
-            shape=setting.rows.c(),
-            noise=c_noise(setting.noise),
-            slope=setting.slope,
-            threads=torch.get_num_threads(),
-            training=keeps,
-            source=address(source),
-            target=address(target),
-            a_source=address(vectors[0]),
-            a_target=address(vectors[1]),
-            source_score=address(self.source_score),
-            stats=address(self.stats),
-            out=address(self.out),
-            positive=address(self.positive),
-            score=address(self.score),
-            sign=address(self.sign),
+        row, stat_row, keeps = setting.rows.row, setting.rows.padded_heads, setting.keeps
+        a_source, a_target = vectors
+        return cls(
+            source=source.contiguous(),
+            target=target.contiguous(),
+            a_source=a_source.contiguous(),
+            a_target=a_target.contiguous(),
+            stats=source.new_empty(N, kernels().fused_stats(setting.rows.heads_in_lanes), stat_row),
+            out=source.new_empty(N, row),
+            source_score=None if is_v2 else source.new_empty(N, stat_row),
+            positive=source.new_empty(N, row) if keeps and not is_v2 else None,
+            score=source.new_empty(E, stat_row) if keeps and is_v2 else None,
+            sign=torch.empty(E, row // WIDTH[source.dtype], dtype=torch.uint8) if keeps and is_v2 else None,
         )
 
-    def forward(self) -> Tensor:
-        """Aggregated rows."""
-        kernels().fused_attend(ctypes.byref(self.c), is_double(self.dtype), self.is_v2, 0)
-        return self.out
 
-    def backward(self, grad_out: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Gradients of the source rows, of GATv2's target rows, and of both vectors [2, row]."""
-        source = self.given[0]
-        grad_out = grad_out.contiguous()
-        grad_source = torch.empty_like(source)
-        grad_target = torch.empty_like(source) if self.is_v2 else None
-        # Not in place of the scores: a graph that is retained runs backward again.
-        grad_score = None if self.score is None else torch.empty_like(self.score)
-        grad_a = source.new_empty(2, source.shape[1])
-        partial = source.new_empty(kernels().fused_parts(), 2, source.shape[1])
-        self.c.grad_out, self.c.grad_score = address(grad_out), address(grad_score)
-        self.c.grad_source, self.c.grad_target = address(grad_source), address(grad_target)
-        self.c.grad_a, self.c.partial = address(grad_a), address(partial)
-        self.c.threads = torch.get_num_threads()
-        kernels().fused_attend(ctypes.byref(self.c), is_double(self.dtype), self.is_v2, 1)
-        return grad_source, grad_target, grad_a
+def attend(is_v2: bool, setting: Setting, buffers: Buffers) -> None:
+    """Fill what is written: `out` is the aggregated rows."""
+    call = _call(setting, buffers)
+    kernels().fused_attend(ctypes.byref(call), is_double(buffers.out.dtype), is_v2, 0)
+
+
+def attend_back(
+    is_v2: bool, setting: Setting, buffers: Buffers, grad_out: Tensor
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Gradients of the source rows, of GATv2's target rows, and of both vectors [2, row]."""
+    source = buffers.source
+    grad_out = grad_out.contiguous()
+    grad_source = torch.empty_like(source)
+    grad_target = torch.empty_like(source) if is_v2 else None
+    # Not in place of the scores: a graph that is retained runs backward again.
+    grad_score = None if buffers.score is None else torch.empty_like(buffers.score)
+    grad_a = source.new_empty(2, source.shape[1])
+    partial = source.new_empty(kernels().fused_parts(), 2, source.shape[1])
+    call = _call(setting, buffers)
+    call.grad_out, call.grad_score = address(grad_out), address(grad_score)
+    call.grad_source, call.grad_target = address(grad_source), address(grad_target)
+    call.grad_a, call.partial = address(grad_a), address(partial)
+    kernels().fused_attend(ctypes.byref(call), is_double(source.dtype), is_v2, 1)
+    return grad_source, grad_target, grad_a
+
+
+def _call(setting: Setting, buffers: Buffers) -> library.Attention:
+    return library.Attention(
+        edges=setting.edges.c(),
+        shape=setting.rows.c(),
+        noise=c_noise(setting.noise),
+        slope=setting.slope,
+        threads=torch.get_num_threads(),
+        training=setting.keeps,
+        **{name: address(buffer) for name, buffer in buffers._asdict().items()},
+    )
 
 
 class _Attention(torch.autograd.Function):
@@ -146,18 +157,20 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx: Any, is_v2: bool, setting: Setting, source: Tensor, target: Tensor, a_source: Tensor, a_target: Tensor
     ) -> Tensor:
-        source, target = source.contiguous(), target.contiguous()
-        call = Call(is_v2, setting, source, target, (a_source.contiguous(), a_target.contiguous()))
+        buffers = Buffers.of(is_v2, setting, source, target, a_source, a_target)
+        attend(is_v2, setting, buffers)
         if setting.keeps:
-            ctx.call = call
-        # Not the tensor that the call holds: its node would hold itself, and memory would wait for the collector.
-        return call.forward().detach()
+            # As autograd keeps tensors: it frees them after use, and refuses those that were changed in between.
+            ctx.is_v2, ctx.setting = is_v2, setting
+            ctx.save_for_backward(*buffers)
+        return buffers.out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        grad_source, grad_target, grad_a = ctx.call.backward(grad_outputs[0])
-        return None, None, grad_source, grad_target, grad_a[0], None if ctx.call.is_v2 else grad_a[1]
+        buffers = Buffers(*ctx.saved_tensors)
+        grad_source, grad_target, grad_a = attend_back(ctx.is_v2, ctx.setting, buffers, grad_outputs[0])
+        return None, None, grad_source, grad_target, grad_a[0], None if ctx.is_v2 else grad_a[1]
 
 
 class _SparseProducts(torch.autograd.Function):
@@ -165,15 +178,17 @@ class _SparseProducts(torch.autograd.Function):
     def forward(
         ctx: Any, values: Tensor, pattern: SparsePattern, *weights_and_biases: Tensor | None
     ) -> tuple[Tensor, ...]:
-        ctx.values, ctx.pattern = values.contiguous(), pattern
+        values, ctx.pattern = values.contiguous(), pattern
+        ctx.save_for_backward(values)
         count = len(weights_and_biases) // 2
-        return _products(pattern.by_row, ctx.values, weights_and_biases[:count], weights_and_biases[count:])
+        return _products(pattern.by_row, values, weights_and_biases[:count], weights_and_biases[count:])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         count = len(grad_outputs)
-        weights = _products(ctx.pattern.by_column, ctx.values, grad_outputs, [None] * count)
+        (values,) = ctx.saved_tensors
+        weights = _products(ctx.pattern.by_column, values, grad_outputs, [None] * count)
         needed = ctx.needs_input_grad[2 + count :]
         biases = (grad.sum(0) if wanted else None for grad, wanted in zip(grad_outputs, needed, strict=True))
         return None, None, *weights, *biases

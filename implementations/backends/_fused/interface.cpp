@@ -27,6 +27,9 @@ fused::Kernels kernels(int64_t doubles) {
 
 extern "C" {
 
+// Which sources this was compiled from: library.py reads the same of those that lie there.
+int64_t fused_sources() { return FUSED_SOURCES; }
+
 // 1 if the AVX2 kernels are in use from now on; `wanted` 0 turns them off.
 int64_t fused_use_wide(int64_t wanted) {
     use_wide = wanted;

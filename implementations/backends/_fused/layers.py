@@ -30,9 +30,17 @@ class FusedLayer(nn.Module):
         self._pattern: tuple[Tensor, Tensor, SparsePattern] | None = None
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
-        """x [N, F], dense or sparse CSR -> [N, config.out_features]."""
+        """x [N, F], dense or sparse CSR -> [N, config.out_features].
+
+        Raises:
+            ValueError: x is not of that shape.
+            TypeError: its dtype is not the parameters', or neither float32 nor float64.
+        """
+        if torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):  # the kernels have no dtype of their own to choose
+                return self.forward(x, edges)
         params = dict(self.named_parameters())
-        rows = Rows.of(self.config, params["weight" if not self.is_v2 else "a"].dtype)
+        rows = self.rows(x, edges)
         keeps = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in params.values()))
         setting = Setting(edges, rows, self.config.negative_slope, self._noise(edges), keeps)
         source, target = self.project(x, rows)
@@ -43,6 +51,15 @@ class FusedLayer(nn.Module):
             vectors = rows.pack(params["a_source"]), rows.pack(params["a_target"])
             out = functions.attention(False, setting, source, source.detach(), *vectors)
         return epilogue.apply(self.config, params, x, functions.to_canonical(out, rows))
+
+    def rows(self, x: Tensor, edges: Edges) -> Rows:
+        """The layout of x's numbers. What does not fit would have the kernels read beyond it."""
+        shape, dtype = (edges.num_nodes, self.config.in_channels), next(self.parameters()).dtype
+        if tuple(x.shape) != shape:
+            raise ValueError(f"x has shape {tuple(x.shape)} where the graph and the layer have {shape}")
+        if x.dtype != dtype:
+            raise TypeError(f"x is {x.dtype} and the layer {dtype}: make them one, `layer.to(x.dtype)` for example")
+        return Rows.of(self.config, dtype)
 
     def project(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         """Rows [N, row] of every node as a source and as a target; they are the same where the weight is."""
@@ -88,19 +105,19 @@ def coefficients(layer: FusedLayer, x: Tensor, edges: Edges) -> Tensor:
     with torch.no_grad():
         params = {name: value.detach() for name, value in layer.named_parameters()}
         by_target = torch.repeat_interleave(torch.arange(edges.num_nodes), edges.target_rows.diff())
-        rows = Rows.of(layer.config, x.dtype)
+        rows = layer.rows(x, edges)
         source, target = layer.project(x, rows)
         setting = Setting(edges, rows, layer.config.negative_slope, None, keeps=True)
         vectors = [rows.pack(params[name]) for name in (("a", "a") if layer.is_v2 else ("a_source", "a_target"))]
-        call = functions.Call(layer.is_v2, setting, source, target, (vectors[0].contiguous(), vectors[1].contiguous()))
-        call.forward()
-        if call.score is not None:
-            score, shift, inverse = call.score, call.stats[:, 0], call.stats[:, 1]
+        buffers = functions.Buffers.of(layer.is_v2, setting, source, target, *vectors)
+        functions.attend(layer.is_v2, setting, buffers)
+        if buffers.score is not None:
+            score, shift, inverse = buffers.score, buffers.stats[:, 0], buffers.stats[:, 1]
         else:
-            assert call.source_score is not None
-            pair = call.source_score[edges.source_of] + call.stats[by_target, 0]
+            assert buffers.source_score is not None
+            pair = buffers.source_score[edges.source_of] + buffers.stats[by_target, 0]
             score = nn.functional.leaky_relu(pair, layer.config.negative_slope)
-            shift, inverse = call.stats[:, 1], call.stats[:, 2]
+            shift, inverse = buffers.stats[:, 1], buffers.stats[:, 2]
         in_order = torch.exp(score - shift[by_target]) * inverse[by_target]
         result = torch.empty_like(in_order)
         result[edges.order.to(torch.int64)] = in_order

@@ -1,8 +1,10 @@
 """The compiled kernels, and the structs of `types.h` as ctypes sees them."""
 
 import ctypes
+import hashlib
 from ctypes import c_double, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import torch
@@ -89,6 +91,7 @@ class Sparse(ctypes.Structure):
 
 
 _SIGNATURES = {
+    "fused_sources": (),
     "fused_use_wide": (c_int64,),
     "fused_stats": (c_int64,),
     "fused_parts": (),
@@ -112,7 +115,7 @@ def missing() -> str | None:
         )
     try:
         kernels()
-    except (OSError, AttributeError) as problem:  # the latter: compiled from another version's sources
+    except (OSError, AttributeError) as problem:  # the latter: some other library
         return f"the compiled kernels cannot be loaded ({problem}); remove .venv/ready and run make setup"
     return None
 
@@ -122,13 +125,15 @@ def kernels() -> ctypes.CDLL:
     """The library; every function that returns something returns an int64.
 
     Raises:
-        OSError: it is not there or does not fit this machine.
-        AttributeError: it was compiled from other sources, and lacks a function.
+        OSError: it is not there, does not fit this machine, or was compiled from other sources.
+        AttributeError: it lacks a function.
     """
     library = ctypes.CDLL(str(_file()))
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, c_int64
+    if library.fused_sources() != sources_digest():  # its structs may be others
+        raise OSError("they were compiled from other sources")
     return library
 
 
@@ -153,9 +158,24 @@ def address(tensor: Tensor | None) -> int | None:
 
 
 def is_double(dtype: torch.dtype) -> int:
-    """How the kernels are told of the type."""
+    """How the kernels are told of the type.
+
+    Raises:
+        TypeError: it is none of theirs.
+    """
+    if dtype not in WIDTH:
+        raise TypeError(f"the kernels compute in float32 and float64, not in {dtype}")
     return int(dtype == torch.float64)
 
 
 def _file() -> Path | None:
-    return next(iter(sorted(FOLDER.glob("_kernels*.so"))), None)
+    """The one for this Python, whatever lies beside it."""
+    return next((path for suffix in EXTENSION_SUFFIXES if (path := FOLDER / f"_kernels{suffix}").exists()), None)
+
+
+def sources_digest() -> int:
+    """Of the sources beside this file, as `setup.py` gives it to the compiler."""
+    digest = hashlib.sha256()
+    for path in sorted([*FOLDER.glob("*.cpp"), *FOLDER.glob("*.h")]):
+        digest.update(path.read_bytes())
+    return int(digest.hexdigest()[:15], 16)

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -59,7 +60,11 @@ struct Pool {
         std::lock_guard<std::mutex> one_at_a_time(calling);
         while ((int64_t)threads.size() < on_threads - 1) {
             const int64_t index = (int64_t)threads.size();
-            threads.emplace_back([this, index] { help(index); });
+            try {
+                threads.emplace_back([this, index] { help(index); });
+            } catch (const std::system_error&) {
+                break;  // the system gives no more: those that are there do it all
+            }
             threads.back().detach();
         }
         {

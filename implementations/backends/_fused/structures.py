@@ -35,10 +35,13 @@ class Edges:
         """Both orders of a graph's edges.
 
         Raises:
-            ValueError: more nodes or edges than their numbers can count.
+            ValueError: more nodes or edges than their numbers can count, or an edge of a node that is not there.
         """
         if graph.num_nodes >= MOST_NODES or graph.num_edges >= MOST_EDGES:
             raise ValueError(f"the kernels count up to {MOST_NODES} nodes and {MOST_EDGES} edges")
+        if graph.num_edges and not 0 <= graph.edge_index.min() <= graph.edge_index.max() < graph.num_nodes:
+            ends = f"{int(graph.edge_index.min())} to {int(graph.edge_index.max())}"
+            raise ValueError(f"edges are of nodes {ends}, and the graph has the nodes 0 to {graph.num_nodes - 1}")
         target_rows, order = sort(graph.targets, graph.num_nodes)
         in_order = order.to(torch.int64)
         source_of = graph.sources[in_order].to(torch.int32)
@@ -99,10 +102,10 @@ class SparsePattern(NamedTuple):
     @classmethod
     def of(cls, x: Tensor) -> "SparsePattern":
         """The pattern of a sparse CSR tensor."""
-        (N, F), starts = x.shape, x.crow_indices().contiguous()
+        (N, F), starts = x.shape, x.crow_indices().to(torch.int64).contiguous()
         columns = x.col_indices().to(torch.int32)
         row_of = torch.repeat_interleave(torch.arange(N, dtype=torch.int32), starts.diff())
-        bands = -(-N // BAND)
+        bands = max(1, -(-N // BAND))  # of no rows, too: a band is what sets the gradients to zero
         column_starts, places = sort(row_of.to(torch.int64) // BAND * F + columns, bands * F)
         return cls(
             SparseRows(N, 1, starts, columns, None),

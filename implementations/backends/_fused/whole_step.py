@@ -24,9 +24,15 @@ BETAS = (0.9, 0.999)
 
 
 class WholeStep:
-    """A `Trainer`; `prunes` computes only what the logits of the training nodes depend on."""
+    """A `Trainer`; `prunes` computes only what the logits of the training nodes depend on.
+
+    Raises:
+        ValueError: a training node comes twice, or has a label that is no class.
+        TypeError: features and parameters differ in dtype.
+    """
 
     def __init__(self, problem: TrainingProblem, *, is_v2: bool, prunes: bool) -> None:
+        _require_sound(problem)
         edges: Edges = problem.prepared
         self._lr, self._steps = problem.lr, 0
         self._key = torch.zeros(1, dtype=torch.int64)
@@ -89,6 +95,18 @@ def can_own(problem: TrainingProblem) -> bool:
     """Whether heads are concatenated in every layer but the last, and averaged there."""
     *hidden, last = problem.configs
     return all(config.concat for config in hidden) and not last.concat
+
+
+def _require_sound(problem: TrainingProblem) -> None:
+    """The kernels write where nodes and labels point."""
+    labels, classes = problem.y[problem.nodes], problem.configs[-1].out_channels
+    if len(torch.unique(problem.nodes)) < len(problem.nodes):
+        raise ValueError("a training node comes twice")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"labels are {int(labels.min())} to {int(labels.max())}, and there are {classes} classes")
+    dtypes = {parameter.dtype for layer in problem.layers for parameter in layer.parameters()}
+    if dtypes != {problem.x.dtype}:
+        raise TypeError(f"features are {problem.x.dtype} and parameters {', '.join(map(str, dtypes))}")
 
 
 def _weights(problem: TrainingProblem) -> list[Weights]:
