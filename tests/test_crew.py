@@ -108,3 +108,14 @@ def test_under_a_limit_of_memory_which_counts_what_a_job_loads_nothing_is_loaded
     found = [item for item in crew(memory_bytes=2**31).alone(jobs(1), str) if item]
     assert [type(done.outcome) for _, done in found] == [Timed]
     assert "start" not in dict(told)
+
+
+def test_a_job_that_is_given_up_takes_its_process_along_and_the_next_on_its_slot_is_done():
+    lasting = crew()
+    run = lasting.together(jobs(1), str, most=1)
+    assert next(run) is None  # at work, or its process is being started
+    run.close()
+    assert lasting.take(lasting.slots("cpu")[0]) is None
+    found = [item for item in lasting.together(jobs(1), str, most=1) if item]
+    lasting.close()
+    assert [type(done.outcome) for _, done in found] == [Timed]

@@ -145,11 +145,14 @@ class _Hand(threading.Thread):
                 self._worker = None
 
     def stop(self) -> None:
-        """Kill the job at hand, if any, and wait for the thread."""
+        """Kill the job at hand, if any, and wait for the thread; what was killed does not rest."""
         self._stopped.set()
-        if self._worker is not None:
-            self._worker.kill()
+        at_hand = self._worker  # the thread may lay it down at any moment
+        if at_hand is not None:
+            at_hand.kill()
         self.join()
+        if at_hand is not None and (killed := self._crew.take(self._slot)) is not None:
+            killed.close()  # for good: a crew may outlive its run, and every later job on the slot would die of it
 
     def _one(self, job: Job) -> None:
         if self._worker is None:
