@@ -1,5 +1,7 @@
 """What befalls the process of a job: it is killed, it hangs with children, it takes more memory than it may."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,8 +15,9 @@ import pytest
 from fault_tools import BENCH, FOREIGN, ROOT, TINY
 from test_runner import changed, foreign, outcome_of, run, timed
 
+from bench import plan
 from bench.outcomes import Checked, Fitted
-from bench.workers.pool import ATTEMPTS
+from bench.workers.pool import ATTEMPTS, Worker
 from bench.workers.scratch import Scratch
 
 __all__ = ["foreign"]
@@ -127,6 +130,48 @@ def test_what_a_killed_run_left_in_the_temporary_folder_the_next_removes(tmp_pat
     for scratch in (ours, another):
         scratch.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_cannot_be_locked_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    def knows_no_locks(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", knows_no_locks)
+    with pytest.raises(OSError, match=f"{os.strerror(errno.ENOLCK)}: '{tmp_path}"):
+        Scratch()
+    assert (list(tmp_path.iterdir()), opened_below(tmp_path)) == ([], [])
+
+
+def test_a_folder_that_is_swept_before_it_is_held_is_followed_by_another(tmp_path, monkeypatch):
+    lock, swept = fcntl.flock, []
+
+    def too_late(folder: int, how: int) -> None:
+        if not swept:
+            swept.append(Path(f"/proc/self/fd/{folder}").readlink())
+            swept[0].rmdir()
+        lock(folder, how)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    scratch = Scratch()
+    assert [path == scratch.path for path in (*swept, *tmp_path.iterdir())] == [False, True]
+    scratch.close()
+    assert opened_below(tmp_path) == []
+
+
+def test_a_process_that_cannot_be_started_leaves_neither_folder_nor_open_file(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(FileNotFoundError, match="no-python"):
+        Worker().start(plan.parity_jobs(small)[0])
+    assert (list(tmp_path.iterdir()), opened_below(tmp_path)) == ([], [])
+
+
+def opened_below(folder: Path) -> list[Path]:
+    """What this process has open there, removed files included."""
+    opened = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
+    return [path for path in opened if path.is_relative_to(folder)]
 
 
 def wait_for_text(path: Path, within_s: float = 120.0) -> str:

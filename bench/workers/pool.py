@@ -111,16 +111,16 @@ class Worker:
 
     def close(self) -> None:
         """Kill the child, if it lives, and release what belongs to it."""
-        if self._process is None:
-            return
-        self._kill_process()
-        self._process.wait()
-        for stream in (self._process.stdin, self._errors):
-            if stream is not None:
-                _close(stream)
+        streams = [self._errors]
+        if self._process is not None:
+            self._kill_process()
+            self._process.wait()
+            streams.append(self._process.stdin)
+        for stream in filter(None, streams):
+            _close(stream)
         if self._scratch is not None:
             self._scratch.close()
-        self._process = None
+        self._process = self._errors = self._scratch = None
 
     def _send(self, request: dict[str, Any]) -> None:
         process = self._process or self._start()
@@ -129,22 +129,29 @@ class Worker:
         process.stdin.flush()
 
     def _start(self) -> subprocess.Popen[str]:
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the child
         self._answers = queue.SimpleQueue()
-        self._scratch = Scratch()
-        self._process = subprocess.Popen(
+        try:
+            self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed with the child
+            self._scratch = Scratch()
+            self._process = process = self._child(self._errors, self._scratch.path)
+        except OSError:
+            self.close()
+            raise
+        threading.Thread(target=_forward, args=(process.stdout, self._answers), daemon=True).start()
+        if self._given_up:  # `kill` came too early to find the process
+            self._kill_process()
+        return process
+
+    def _child(self, errors: IO[str], temporary: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-m", "bench.workers.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=errors,
             text=True,
-            env=environment(self._threads) | _temporary(self._scratch.path),
+            env=environment(self._threads) | _temporary(temporary),
             start_new_session=True,
         )
-        threading.Thread(target=_forward, args=(self._process.stdout, self._answers), daemon=True).start()
-        if self._given_up:  # `kill` came too early to find the process
-            self._kill_process()
-        return self._process
 
     def _crashed(self) -> NotDone:
         assert self._process is not None
