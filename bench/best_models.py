@@ -18,11 +18,19 @@ def paths(results: Path, records: Iterable[Record]) -> dict[CellKey, Path]:
 
 
 def prune(results: Path, records: Iterable[Record]) -> None:
-    """Remove every network that is not its cell's best."""
-    kept = set(_best(records).values())
-    for path in (results / FOLDER).glob(f"*{SUFFIX}"):
-        if path.stem not in kept:
-            path.unlink(missing_ok=True)
+    """Remove the networks that are not their cell's best; what is not recorded stays, since its fit may be at work."""
+    trained = [record for record in records if isinstance(record.outcome, Fitted)]
+    kept = set(_best(trained).values())
+    for path in {_path(results, record) for record in trained if record.id not in kept}:
+        path.unlink(missing_ok=True)
+
+
+def sweep(results: Path, records: Iterable[Record]) -> None:
+    """Remove what a killed run left of fits that it did not record; while nothing is at work in the folder."""
+    trained = {_path(results, record) for record in records if isinstance(record.outcome, Fitted)}
+    folder = results / FOLDER
+    for path in {*folder.glob(f"*{SUFFIX}"), *folder.glob(f".*{SUFFIX}.*")} - trained:
+        path.unlink(missing_ok=True)
 
 
 def _best(records: Iterable[Record]) -> dict[CellKey, str]:
@@ -33,3 +41,7 @@ def _best(records: Iterable[Record]) -> dict[CellKey, str]:
             rank = (-record.outcome.validation, record.outcome.seed, record.id)
             found[record.key] = min(rank, found.get(record.key, rank))
     return {key: id_ for key, (_, _, id_) in found.items()}
+
+
+def _path(results: Path, record: Record) -> Path:
+    return results / FOLDER / f"{record.id}{SUFFIX}"

@@ -130,6 +130,7 @@ class Grid:
 
     def _mend(self) -> None:
         """What an earlier run left broken, before anything is added to it."""
+        best_models.sweep(self.folder.path, self._done.values())
         notices = [records.mend(self.folder.path)]
         if self.experiment.tuning.trials and self.options.storage_url:
             notices += study_store.mend(self.options.storage_url, self._done.values())

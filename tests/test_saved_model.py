@@ -104,6 +104,15 @@ def test_a_full_disk_costs_the_network_and_not_the_result(small, tmp_path, monke
     assert isinstance(outcome, Fitted)
 
 
+def test_a_run_begins_by_removing_what_a_killed_one_left_beside_the_networks(ran, tmp_path):
+    folder = ResultsFolder(shutil.copytree(ran.path, tmp_path / ran.name))
+    kept = set((folder.path / "models").iterdir())
+    for name in ("0123456789abcdef.pt", ".0123456789abcdef.pt.k3x_9a"):
+        (folder.path / "models" / name).touch()
+    assert Grid(folder.experiment(), folder, Silent(), Unheard()).run() == 0
+    assert set((folder.path / "models").iterdir()) == kept
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # MLflow's, about type hints of its own
 def test_mlflow_loads_the_best_network_of_a_cell_and_syncing_again_adds_none(ran, empty_store, tmp_path, monkeypatch):
     import mlflow
