@@ -1,28 +1,47 @@
-"""Which trained networks a results folder keeps: of each cell the one with the best validation score."""
+"""Which trained networks a results folder keeps: of each cell the one with the best validation score.
 
-from collections.abc import Iterable
+Fits are ranked that differ in nothing but their seed, and of which a network is there: a full disk costs one, a cluster
+keeps none, and what was trained under other settings, by other code or on other data is no rival.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.outcomes import Fitted
 from bench.records import Record
 from bench.saved_model import SUFFIX
-from bench.work import CellKey
+from bench.work import CellKey, FitJob, Job
 
 FOLDER = "models"
 
 
-def paths(results: Path, records: Iterable[Record]) -> dict[CellKey, Path]:
-    """The file of each cell's best network in an experiment's folder, where it is there."""
-    files = {key: results / FOLDER / f"{id_}{SUFFIX}" for key, id_ in _best(records).items()}
-    return {key: path for key, path in files.items() if path.is_file()}
+def paths(results: Path, records: Sequence[Record]) -> dict[CellKey, Path]:
+    """The file of each cell's best network in an experiment's folder, where it is there.
+
+    Args:
+        results: the experiment's folder.
+        records: oldest first; of each cell, fits as the newest one was asked count.
+    """
+    fits = [record for record in records if isinstance(record.job, FitJob)]
+    newest = {record.key: _but_for_seed(record.job) for record in fits}
+    rivals: dict[CellKey, list[Record]] = defaultdict(list)
+    for record in fits:
+        if _but_for_seed(record.job) == newest[record.key]:
+            rivals[record.key].append(record)
+    return {key: best for key, found in rivals.items() if (best := _best(results, found))}
 
 
-def prune(results: Path, records: Iterable[Record]) -> None:
-    """Remove the networks that are not their cell's best; what is not recorded stays, since its fit may be at work."""
-    trained = [record for record in records if isinstance(record.outcome, Fitted)]
-    kept = set(_best(trained).values())
-    for path in {_path(results, record) for record in trained if record.id not in kept}:
-        path.unlink(missing_ok=True)
+def prune(results: Path, records: Iterable[Record], job: FitJob) -> None:
+    """Remove the networks that a cell needs no more, now that a fit of it is recorded.
+
+    What is not recorded stays, since its fit may be at work. So does all that there is, while nothing of the fit's own
+    kind is there to take its place.
+    """
+    trained = [record for record in records if isinstance(record.outcome, Fitted) and record.key == job.key]
+    if best := _best(results, [other for other in trained if _but_for_seed(other.job) == _but_for_seed(job)]):
+        for path in {_path(results, record) for record in trained} - {best}:
+            path.unlink(missing_ok=True)
 
 
 def sweep(results: Path, records: Iterable[Record]) -> None:
@@ -33,14 +52,19 @@ def sweep(results: Path, records: Iterable[Record]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _best(records: Iterable[Record]) -> dict[CellKey, str]:
-    """Cell -> job; of equally good networks, that of the lowest seed."""
-    found: dict[CellKey, tuple[float, int, str]] = {}
-    for record in records:
-        if isinstance(record.outcome, Fitted):
-            rank = (-record.outcome.validation, record.outcome.seed, record.id)
-            found[record.key] = min(rank, found.get(record.key, rank))
-    return {key: id_ for key, (_, _, id_) in found.items()}
+def _but_for_seed(job: Job) -> Job:
+    """The same of all fits that are rivals."""
+    return job.model_copy(update={"seed": 0})
+
+
+def _best(results: Path, records: Iterable[Record]) -> Path | None:
+    """Of the networks that are there; of equally good ones, that of the lowest seed."""
+    ranked = [
+        (-record.outcome.validation, record.outcome.seed, path)
+        for record in records
+        if isinstance(record.outcome, Fitted) and (path := _path(results, record)).is_file()
+    ]
+    return min(ranked)[2] if ranked else None
 
 
 def _path(results: Path, record: Record) -> Path:

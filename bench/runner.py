@@ -240,7 +240,7 @@ class Grid:
         self._done[job.id] = record
         self._basis[job.key, job.phase] = job.basis
         if isinstance(job, FitJob):
-            best_models.prune(self.folder.path, self._done.values())
+            best_models.prune(self.folder.path, self._done.values(), job)
         self._estimates.add(record)
         self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")

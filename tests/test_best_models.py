@@ -1,13 +1,16 @@
-"""Which networks a folder keeps: the best, and those whose fit may be at work."""
+"""Which networks a folder keeps: the best of those that are there and that answer what was asked last."""
 
 from pathlib import Path
 
-from record_builders import fit, key, not_done
+import pytest
+from record_builders import fit, fit_job, key, not_done
 
 from bench import best_models
+from bench.config import Training
 from bench.records import Record
 
 CELL, OTHER = key("pyg"), key("dgl")
+OTHERWISE = [{"basis": "newer code"}, {"training": Training(max_epochs=7)}, {"tuned": {"training.lr": 0.3}}]
 
 
 def left(results: Path, *records: Record) -> None:
@@ -18,7 +21,7 @@ def left(results: Path, *records: Record) -> None:
 
 
 def prune(results: Path, records: list[Record]) -> None:
-    best_models.prune(results, records)
+    best_models.prune(results, records, records[-1].job)
 
 
 def kept(results: Path) -> set[str]:
@@ -56,6 +59,38 @@ def test_what_a_killed_run_did_not_record_or_not_write_to_its_end_is_swept(tmp_p
     (tmp_path / "models" / f".{unrecorded.id}.pt.x7_a").touch()
     best_models.sweep(tmp_path, [recorded, not_done(failed.job, "timeout", "killed after its limit")])
     assert kept(tmp_path) == names(recorded)
+
+
+def test_a_fit_that_left_no_network_is_no_rival_of_those_that_did(tmp_path):
+    without, good, worse = fit(CELL, 0, 0.9), fit(CELL, 1, 0.8), fit(CELL, 2, 0.7)
+    left(tmp_path, good, worse)
+    prune(tmp_path, [good, worse, without])
+    assert kept(tmp_path) == names(good)
+    assert {path.name for path in best_models.paths(tmp_path, [good, worse, without]).values()} == names(good)
+
+
+@pytest.mark.parametrize("change", OTHERWISE, ids=lambda change: next(iter(change)))
+def test_what_was_trained_otherwise_gives_way_however_well_it_validated(tmp_path, change):
+    old, worse, new = fit(CELL, 0, 0.9), fit(CELL, 0, 0.7, **change), fit(CELL, 1, 0.8, **change)
+    left(tmp_path, old, worse, new)
+    prune(tmp_path, [old, worse, new])
+    assert kept(tmp_path) == names(new)
+
+
+def test_what_was_trained_otherwise_stays_until_something_takes_its_place_but_is_not_shown(tmp_path):
+    old, without = fit(CELL, 0, 0.9), fit(CELL, 0, 0.8, basis="newer code")
+    failed = not_done(fit_job(CELL, 0, basis="newer code"), "diverged", "the loss was nan in epoch 17")
+    left(tmp_path, old)
+    for newest in (without, failed):
+        prune(tmp_path, [old, newest])
+        assert kept(tmp_path) == names(old)
+        assert best_models.paths(tmp_path, [old, newest]) == {}
+
+
+def test_where_an_older_basis_is_that_of_now_again_its_networks_count_again(tmp_path):
+    old, new = fit(CELL, 0, 0.8), fit(CELL, 0, 0.9, basis="newer code")
+    left(tmp_path, old, new)
+    assert {path.name for path in best_models.paths(tmp_path, [old, new, old]).values()} == names(old)
 
 
 def test_of_equally_good_networks_the_lowest_seed_s_is_kept(tmp_path):
