@@ -175,17 +175,22 @@ def _mlflow_uri(text: str) -> str:
 
 
 def storage_url(text: str) -> str:
-    """An argument that names a relational database; it need not answer."""
+    """An argument that names a database in which studies can be kept and held; it need not answer."""
     from sqlalchemy.engine import make_url  # comes with Optuna, which takes this
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+    from bench.tuning import study_store
+
     try:
         make_url(text).get_dialect()
+        reason: object = study_store.problem(text)
     except (ArgumentError, NoSuchModuleError, ValueError, ImportError) as problem:
+        reason = problem
+    if reason:
         raise argparse.ArgumentTypeError(
-            f"{text!r} names no Optuna storage ({problem}); write sqlite:////path/to/optuna.db or "
+            f"{text!r} names no Optuna storage ({reason}); write sqlite:////path/to/optuna.db or "
             "postgresql://user@host/name"
-        ) from None
+        )
     return text
 
 

@@ -200,7 +200,11 @@ def _smoke() -> dict[str, bytes | None]:
 def _options() -> Iterator[Broken]:
     for command, option, values in (
         ("run smoke --dry-run", "--jobs", ("0", "-1", "many", "1.5", "", "9" * 30)),
-        ("run smoke --dry-run", "--storage", ("", "optuna.db", "nosuch://x", "sqlite//x", "postgresql://h:port/db")),
+        (
+            "run smoke --dry-run",
+            "--storage",
+            ("", "optuna.db", "nosuch://x", "sqlite//x", "sqlite://", "postgresql://h:port/db"),
+        ),
         ("run smoke --dry-run", "--mlflow", ("", "nosuch://x", "sqlite:", "http://", "http://[", "ftp://h/x")),
         ("tables gat-table2 --dry-run", "--seeds", ("0", "-3", "all", "1e3")),
         ("tables gat-table2 --dry-run", "--minutes", ("0", "-1", "nan", "inf", "long")),

@@ -1,4 +1,4 @@
-"""Two runs with one PostgreSQL store evaluate no trial twice; whoever dies lets go."""
+"""Two runs with one store, a server's or a file, evaluate no trial twice; whoever dies lets go."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fault_tools import ROOT
@@ -35,7 +36,7 @@ OTHERS = text(
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[str]:
+def server() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="the extra `cluster` is not installed")
     try:
         with postgres.running(["studies"]) as server, pytest.MonkeyPatch.context() as patch:
@@ -44,6 +45,11 @@ def store() -> Iterator[str]:
             yield server.url("studies")
     except UserError as problem:
         pytest.skip(str(problem))
+
+
+@pytest.fixture(params=["file", "server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return study_store.default_url(tmp_path) if request.param == "file" else request.getfixturevalue("server")
 
 
 class Slow(Hill):
@@ -72,9 +78,9 @@ def test_two_runs_at_once_share_a_study_and_evaluate_no_trial_twice(store):
     assert len(found[0].trials) == 3
 
 
-def test_a_finished_study_leaves_no_connection_to_its_server(store):
-    search(store, Hill(), trials=1)
-    with create_engine(store, poolclass=NullPool).connect() as own:
+def test_a_finished_study_leaves_no_connection_to_its_server(server):
+    search(server, Hill(), trials=1)
+    with create_engine(server, poolclass=NullPool).connect() as own:
         for _ in range(50):  # the server takes a moment to see that one is gone
             if not (left := own.execute(OTHERS).scalar()):
                 break
@@ -101,12 +107,6 @@ def test_whoever_is_killed_lets_go_and_nobody_gets_it_before(store):
     waiting.join(30)
     holder.communicate()
     assert order == ["killed", "got it"]
-
-
-def test_a_store_in_a_file_is_held_by_nobody(tmp_path):
-    url = study_store.default_url(tmp_path)
-    with study_store.holding(url, "it"), study_store.holding(url, "it"):
-        assert not list(tmp_path.iterdir())
 
 
 def _ours() -> dict[str, str]:

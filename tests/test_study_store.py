@@ -52,7 +52,7 @@ def test_a_deleted_store_is_made_again_and_its_studies_evaluate_nothing(store, f
     again = Hill()
     assert search(url(store), again, trials=10) == finished.outcome
     assert again.asked == []
-    assert sorted(path.name for path in store.parent.iterdir()) == [".optuna.db.lock", "optuna.db"]
+    assert [path.name for path in store.parent.iterdir() if path.suffix != ".lock"] == ["optuna.db"]
 
 
 def test_what_a_killed_process_left_of_rebuilding_is_in_nobodys_way(store, finished):
@@ -85,6 +85,23 @@ def test_a_study_waits_for_whoever_is_writing_to_its_store(store):
     release.join()
     holder.close()
     assert len(tuned.trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "fit"),
+    [
+        ("sqlite:////somewhere/optuna.db", True),
+        ("postgresql+psycopg://bench@host/optuna", True),
+        ("sqlite://", False),
+        ("sqlite+pysqlite:////somewhere/optuna.db", False),
+        ("mysql://bench@host/optuna", False),
+    ],
+)
+def test_only_where_a_study_can_be_held_may_it_be_kept(url, fit):
+    assert (study_store.problem(url) is None) == fit
+    if not fit:
+        with pytest.raises(UserError, match="cannot be held against other runs"), study_store.holding(url, "it"):
+            pass
 
 
 def test_a_store_that_is_no_file_is_left_to_its_server(finished):

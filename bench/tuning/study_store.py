@@ -8,7 +8,7 @@ import hashlib
 import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,12 +19,13 @@ from bench.config import Choice, FloatRange
 from bench.errors import UserError, naming
 from bench.outcomes import Trial, Tuned
 from bench.records import Record
-from bench.work import TuneJob
+from bench.work import TuneJob, digest
 
 if TYPE_CHECKING:
     import optuna
 
 NAME = "optuna.db"
+TABLES = "tables"  # what two processes must not create at the same time: they break each other's migration
 HEARTBEAT_S = 30
 # Within a minute the server notices that a machine is gone which holds something.
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
@@ -52,7 +53,7 @@ def _open(url: str) -> "optuna.storages.RDBStorage":
     import optuna
 
     path = sqlite_file.path_of(url)
-    with _alone(path), holding(url, "tables"), warnings.catch_warnings():
+    with holding(url, TABLES), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.RDBStorage(
             url,
@@ -65,16 +66,35 @@ def _open(url: str) -> "optuna.storages.RDBStorage":
 
 @contextmanager
 def holding(url: str, what: str) -> Iterator[None]:
-    """Hold something in a PostgreSQL store against all others who use it; wait for whoever holds it.
+    """Hold something in a store against all others who use it; wait for whoever holds it.
 
-    The lock is one of a connection, so that whoever dies lets go. A store in a file belongs to its folder's run.
+    The lock is one of a connection to PostgreSQL, or of a file beside the store's, so that whoever dies lets go.
+
+    Raises:
+        UserError: it is a store of another kind, which has no such lock.
     """
-    from sqlalchemy import create_engine, make_url, text
+    path = sqlite_file.path_of(url)
+    with FileLock(_lock_file(path, what)) if path else _held_by_connection(url, what):
+        yield
+
+
+def problem(url: str) -> str | None:
+    """Why a database can be no store, or None; it need not answer."""
+    from sqlalchemy import make_url
+
+    found = make_url(url)
+    if found.get_backend_name() == "postgresql" or (sqlite_file.path_of(url) and found.database):
+        return None
+    return "a study there cannot be held against other runs"
+
+
+@contextmanager
+def _held_by_connection(url: str, what: str) -> Iterator[None]:
+    from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
-    if make_url(url).get_backend_name() != "postgresql":
-        yield
-        return
+    if reason := problem(url):
+        raise UserError(f"{sqlite_file.shown(url)}: {reason}")
     key = int.from_bytes(hashlib.sha256(f"gat-bench {what}".encode()).digest()[:8], signed=True)
     # Without a pool the connection ends with the block, and without a transaction nothing on the server waits for it.
     with create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
@@ -155,9 +175,10 @@ def mend(url: str, records: Iterable[Record]) -> list[str]:
     return notices
 
 
-def _alone(path: Path | None) -> AbstractContextManager[object]:
-    """Two processes that create one SQLite store at the same time break each other's migration."""
-    return FileLock(path.with_name(f".{path.name}.lock")) if path else nullcontext()
+def _lock_file(path: Path, what: str) -> Path:
+    """It stays when it is let go of: removed, it would be another file for whoever comes than for those who wait."""
+    name = f".{path.name}.lock" if what == TABLES else f".{path.name}.{digest(what)}.lock"
+    return path.with_name(name)
 
 
 def _rebuild(path: Path, finished: Iterable[tuple[TuneJob, Tuned]]) -> None:
@@ -173,7 +194,7 @@ def _rebuild(path: Path, finished: Iterable[tuple[TuneJob, Tuned]]) -> None:
             study = optuna.create_study(study_name=tuned.study, storage=storage, direction=DIRECTION)
             study.add_trials([_frozen(trial, job) for trial in tuned.trials])
     unfinished.replace(path)
-    unfinished.with_name(f".{unfinished.name}.lock").unlink(missing_ok=True)
+    _lock_file(unfinished, TABLES).unlink(missing_ok=True)
 
 
 def _frozen(trial: Trial, job: TuneJob) -> "optuna.trial.FrozenTrial":
