@@ -58,9 +58,13 @@ class Owner:
         """Whether the caller is the owner."""
         return self.host == platform.node() and self.pid == os.getpid() and not self.dead()
 
+    def is_elsewhere(self) -> bool:
+        """Whether the process is, or was, one of another host."""
+        return self.host != platform.node()
+
     def dead(self) -> bool:
         """Whether the process is known to be gone; of another host nothing is known."""
-        if self.host != platform.node():
+        if self.is_elsewhere():
             return False
         if self.boot != _boot_id():
             return True

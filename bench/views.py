@@ -3,11 +3,12 @@
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import Experiment
+from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
@@ -83,33 +84,48 @@ def plain(folder: ResultsFolder) -> dict[str, object]:
     return {"experiment": folder.name, "title": asked.title, "folder": str(folder.path), "cells": cells}
 
 
-def sync(uri: str | None, folder: ResultsFolder) -> None:
-    """Fill the MLflow store with whatever the records have and it has not.
+def sync(uri: str | None, folder: ResultsFolder) -> list[str]:
+    """Fill the MLflow store with whatever the records have and it has not; returns what the user should see.
 
     Raises:
         TrackingUnavailable: the store cannot be written; the records are not touched.
     """
     from bench.tracking.writer import Tracking
 
-    experiment, records = folder.asked(), folder.records()
-    tracking = Tracking(uri, folder.path.parent, dataset_infos(experiment))
-    tracking.heal()
-    tracking.sync(folder.name, experiment, records, table_rows(experiment, records), live=False)
+    with _held_if_free(folder) as holds:
+        experiment, records = folder.asked(), folder.records()
+        tracking = Tracking(uri, folder.path.parent, dataset_infos(experiment), holds=holds)
+        tracking.heal()
+        tracking.sync(folder.name, experiment, records, table_rows(experiment, records), live=False)
+    return tracking.notices
 
 
 def sync_table(uri: str | None, folder: ResultsFolder, found: "PaperTable") -> list[str]:
     """The same for a paper's table; returns what the user should see."""
     from bench.tracking.writer import Tracking
 
-    tracking = Tracking(uri, folder.path.parent, {})
-    tracking.heal()
-    tracking.sync_table(found)
+    with _held_if_free(folder) as holds:
+        tracking = Tracking(uri, folder.path.parent, {}, holds=holds)
+        tracking.heal()
+        tracking.sync_table(found)
     return tracking.notices
 
 
 @contextmanager
+def _held_if_free(folder: ResultsFolder) -> Iterator[bool]:
+    """Whether the block has the folder to itself; not where a run is at work in it, or where it is only read."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(folder.exclusive())
+            holds = True
+        except (UserError, OSError):
+            holds = False
+        yield holds
+
+
+@contextmanager
 def live_tracking(uri: str | None, folder: ResultsFolder, experiment: Experiment | Study) -> Iterator["LiveTracking"]:
-    """MLflow kept up to date while the block runs; "off" keeps it out altogether."""
+    """MLflow kept up to date while the block runs; "off" keeps it out altogether. The caller holds the folder."""
     tracking = LiveTracking(uri, folder, experiment)
     if uri == "off":
         yield tracking
@@ -171,9 +187,10 @@ class LiveTracking:
 
         try:
             with self._at_work:
-                tracking = Tracking(self._uri, self._folder.path.parent, dataset_infos(self._experiment))
+                known = dataset_infos(self._experiment)
+                tracking = Tracking(self._uri, self._folder.path.parent, known, holds=True)
+                self.notices = tracking.notices
                 tracking.heal()
-                self.notices += tracking.notices
             while not self._over.is_set():
                 self._news.wait()
                 self._news.clear()

@@ -30,8 +30,12 @@ from tracking_tools import (
 )
 
 from bench.owner import Owner
+from bench.records import Record
+from bench.tracking import mlflow_store
 from bench.tracking.pages import jobs_name
 from bench.tracking.writer import Tracking
+
+ELSEWHERE = Owner("another-host", "boot", 1, 1.0)
 
 
 @pytest.fixture
@@ -121,7 +125,7 @@ def test_only_what_a_dead_process_of_this_host_left_running_is_healed(results):
     sync(results, [])
     dead = owned_run(results, dead_owner())
     rebooted = owned_run(results, Owner(platform.node(), "an earlier boot", os.getpid(), 1.0))
-    elsewhere = owned_run(results, Owner("another-host", "boot", 1, 1.0))
+    elsewhere = owned_run(results, ELSEWHERE)
     alive = owned_run(results, Owner.here())
     assert Tracking(None, results).heal() == 2
     state = {run.info.run_id: run.info.status for run in runs(results)}
@@ -145,6 +149,40 @@ def test_a_run_that_a_dead_process_left_half_written_is_written_anew(results):
     [run] = jobs(results)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["accuracy_test_pct"] == pytest.approx(80)
+
+
+def half_written_elsewhere(results: Path) -> Record:
+    """A job whose run, and a cell whose run, a process of another host left RUNNING."""
+    sync(results, [])
+    record, mlflow = build.fit(PYG, 0, 0.8), client(results)
+    [cell] = [run for run in runs(results) if run.info.run_name == str(PYG)]
+    mlflow.delete_run(cell.info.run_id)
+    owned_run(results, ELSEWHERE, {"level": "cell", "cell": str(PYG)})
+    experiment = mlflow.get_experiment_by_name(jobs_name(NAME)).experiment_id
+    mlflow.create_run(experiment, tags={**ELSEWHERE.tags(), "job": record.id, "level": "job"})
+    return record
+
+
+def test_whoever_holds_the_folder_takes_over_what_another_host_left_in_its_store(results):
+    record = half_written_elsewhere(results)
+    tracking = Tracking(None, results, holds=True)
+    tracking.sync(NAME, GRID, [record], ROWS, live=False)
+    assert [(run.info.status, "accuracy_test_pct" in run.data.metrics) for run in jobs(results)] == [("FINISHED", True)]
+    cells = by_name(runs(results))
+    assert {run.info.status for run in cells.values()} == {"FINISHED"}
+    assert cells[str(PYG)].data.metrics == {"accuracy_test_pct_mean": 81.5}
+    assert tracking.notices == []
+
+
+def test_what_may_be_at_work_on_another_host_is_left_to_it_and_told_of(results, tmp_path):
+    record = half_written_elsewhere(results)
+    elsewhere = tmp_path / "results-of-another-host"  # with the same store, which is not its own
+    for tracking in (Tracking(None, results), Tracking(mlflow_store.default_uri(results), elsewhere, holds=True)):
+        for _ in range(2):
+            tracking.sync(NAME, GRID, [record], ROWS, live=False)
+        [notice] = tracking.notices
+        assert f"runs of {NAME} that a process on another-host is writing were left to it" in notice
+    assert [run.info.status for run in jobs(results)] == ["RUNNING"]
 
 
 def test_a_cell_of_a_live_process_is_left_to_it(results):

@@ -31,17 +31,16 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UserError(f"{arguments.results}: nothing was run here yet; `bench run` does")
     for name in names:
         try:
-            _sync(arguments.mlflow, ResultsFolder(results / name))
+            notices = _sync(arguments.mlflow, ResultsFolder(results / name))
         except TrackingUnavailable as problem:
             say(f"{name}: {problem}")
             return FAILED
-        say(f"{name}: in MLflow")
+        say("\n".join([f"{name}: in MLflow", *notices]))
     return DONE
 
 
-def _sync(uri: str | None, folder: ResultsFolder) -> None:
-    """An experiment, or a paper's table."""
+def _sync(uri: str | None, folder: ResultsFolder) -> list[str]:
+    """An experiment, or a paper's table; returns what the user should see."""
     if table := table_file.kept(folder):
-        sync_table(uri, folder, PaperTable.of(folder.name, table, folder.records()))
-    else:
-        sync(uri, folder)
+        return sync_table(uri, folder, PaperTable.of(folder.name, table, folder.records()))
+    return sync(uri, folder)

@@ -58,10 +58,34 @@ class Store(Protocol):
 
 
 @dataclass
+class Hands:
+    """Whose a run is.
+
+    Of a process on another host nobody here knows whether it lives. Whoever is `alone`, because he holds the results
+    folder that alone is written to this store under its name, knows that it does not.
+    """
+
+    alone: bool = False
+    hosts: set[str] = field(default_factory=set)  # other ones, to which something was left
+
+    def are_others(self, run: StoredRun) -> bool:
+        """Whether another process is writing the run, or may be."""
+        owner = Owner.from_tags(run.tags)
+        if run.status != RUNNING or owner is None or owner.is_this_process() or owner.dead():
+            return False
+        if owner.is_elsewhere():
+            if self.alone:
+                return False
+            self.hosts.add(owner.host)
+        return True
+
+
+@dataclass
 class Jobs:
     """The runs of jobs, and of the report."""
 
     store: Store
+    hands: Hands
     _written: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def sync(self, experiment_id: str, search: str, record: str, content: Callable[[], Content]) -> None:
@@ -69,7 +93,7 @@ class Jobs:
         if self._written.get((experiment_id, search)) == record:
             return
         found = list(self.store.find(experiment_id, search))
-        if any(map(_in_other_hands, found)):
+        if any(map(self.hands.are_others, found)):
             return
         complete = [run for run in found if run.tags.get("record") == record and run.status in (FINISHED, FAILED)]
         for run in found:
@@ -93,6 +117,7 @@ class Cells:
 
     store: Store
     owner: Owner
+    hands: Hands
     _written: dict[tuple[str, str], _Cell] = field(default_factory=dict)
 
     def sync(self, experiment_id: str, contents: Sequence[Content], *, live: bool) -> None:
@@ -102,7 +127,7 @@ class Cells:
             # Forgotten until it is written, so that after a failure it is looked up again.
             known = self._written.pop(place, None)
             run = known.run if known else self._take_over(*place)
-            if run is None or not _in_other_hands(run):
+            if run is None or not self.hands.are_others(run):
                 status = RUNNING if live else final_status(content)
                 written = self._update(experiment_id, run, content, status)
                 if content.model and not live:  # while it runs, a better one may come
@@ -120,9 +145,9 @@ class Cells:
     def _take_over(self, experiment_id: str, cell: str) -> StoredRun | None:
         """The cell's run as it is in the store; surplus ones are deleted."""
         found = self.store.find(experiment_id, f"tags.level = 'cell' and tags.cell = '{cell}'")
-        kept_first = sorted(found, key=_in_other_hands, reverse=True)
+        kept_first = sorted(found, key=self.hands.are_others, reverse=True)
         for surplus in kept_first[1:]:
-            if not _in_other_hands(surplus):
+            if not self.hands.are_others(surplus):
                 self.store.discard(surplus)
         return kept_first[0] if kept_first else None
 
@@ -168,11 +193,6 @@ def _can_become(run: StoredRun, content: Content, metrics: Mapping[str, float]) 
         and run.metrics.keys() <= metrics.keys()
         and (run.has_dataset or content.dataset is None)
     )
-
-
-def _in_other_hands(run: StoredRun) -> bool:
-    owner = Owner.from_tags(run.tags)
-    return run.status == RUNNING and owner is not None and not owner.is_this_process() and not owner.dead()
 
 
 def _is_ours(tag: str) -> bool:

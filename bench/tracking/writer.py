@@ -24,7 +24,7 @@ from bench.tracking import mlflow_store, pages, runs, tables
 from bench.tracking.client import TROUBLE, MlflowStore, create_tables, now_ms
 from bench.tracking.mlflow_store import TrackingUnavailable
 from bench.tracking.runs import Row
-from bench.tracking.sync import KILLED, RUNNING, Cells, Jobs
+from bench.tracking.sync import KILLED, RUNNING, Cells, Hands, Jobs
 
 __all__ = ["Tracking", "TrackingUnavailable"]
 
@@ -41,24 +41,36 @@ class Tracking:
         uri: Any MLflow tracking URI; `results/mlflow.db`, created if need be, when None.
         results: The folder that holds the experiments' folders.
         datasets: What is known of the data sets, by name; others are not logged as inputs.
+        holds: Whether the caller holds the folder of the experiment that is synced. In the store that belongs to
+            `results`, whatever a process of another host left running is then taken over; any other store may be
+            written from a folder of that name elsewhere.
 
     Raises:
         TrackingUnavailable: the store cannot be opened; so does every method when it cannot be used.
     """
 
-    def __init__(self, uri: str | None, results: Path, datasets: Mapping[str, DatasetInfo] | None = None) -> None:
+    def __init__(
+        self,
+        uri: str | None,
+        results: Path,
+        datasets: Mapping[str, DatasetInfo] | None = None,
+        *,
+        holds: bool = False,
+    ) -> None:
         self.notices: list[str] = []
+        self._left = ""
         self._results = results.resolve()
         self._uri = uri or mlflow_store.default_uri(self._results)
         self._datasets = datasets or {}
+        self._hands = Hands(alone=holds and self._uri == mlflow_store.default_uri(self._results))
         with self._exclusively():
             if path := sqlite_file.path_of(self._uri):
                 self._prepare(path)
             owner = Owner.here()
             self._store = MlflowStore(self._uri, owner)
             sqlite_file.remove_undecoded(self._uri)
-            self._jobs = Jobs(self._store)
-            self._cells = Cells(self._store, owner)
+            self._jobs = Jobs(self._store, self._hands)
+            self._cells = Cells(self._store, owner, self._hands)
 
     def heal(self) -> int:
         """End runs that dead processes of this host left running, as KILLED; says how many there were."""
@@ -91,7 +103,7 @@ class Tracking:
             rows: One per cell of the grid, in the grid's order.
             live: Whether the run goes on: cells stay RUNNING until `finish`, or a sync that is not live.
         """
-        with self._exclusively():
+        with self._exclusively(), self._telling(name):
             cells, jobs = self._experiment(name), self._experiment(pages.jobs_name(name))
             self._store.describe(jobs, pages.jobs_tags(name, jobs.creation_time))
             self._store.describe(cells, pages.cells_tags(name, experiment, jobs.experiment_id, cells.creation_time))
@@ -106,7 +118,7 @@ class Tracking:
     def sync_table(self, found: PaperTable) -> None:
         """Bring MLflow up to date with a paper's table: a run per row, its jobs beside it."""
         name, table = found.name, found.table
-        with self._exclusively():
+        with self._exclusively(), self._telling(name):
             rows, jobs = self._experiment(name), self._experiment(pages.jobs_name(name))
             self._store.describe(jobs, pages.jobs_tags(name, jobs.creation_time))
             tags = pages.table_tags(name, table.title, table.description, jobs.experiment_id, rows.creation_time)
@@ -120,6 +132,19 @@ class Tracking:
         """End the cells that live syncs of this process left running; as KILLED if the run was interrupted."""
         with self._exclusively():
             self._cells.finish(self._experiment(name).experiment_id, interrupted=interrupted)
+
+    @contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Have `notices` say what a sync left to others, as far as that may have been for nothing."""
+        self._hands.hosts.clear()
+        yield
+        self.notices[:] = [notice for notice in self.notices if notice != self._left]
+        if self._hands.hosts:
+            self._left = (
+                f"MLflow: runs of {name} that a process on {', '.join(sorted(self._hands.hosts))} is writing were left "
+                f"to it; if it is gone, delete what says RUNNING there, and `bench mlflow sync {name}` writes it anew"
+            )
+            self.notices.append(self._left)
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
