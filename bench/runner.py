@@ -63,7 +63,7 @@ class Grid:
     def __post_init__(self) -> None:
         found = self.folder.records()
         self._done = records.latest(found)
-        self._basis = {(record.key, record.job.phase): record.job.basis for record in found}  # of the newest
+        self._basis = {record.job.question: record.job.basis for record in found}  # of the newest
         self._tried: set[str] = set()
         self._estimates = Estimates(self.experiment, found)
         self.forecast = self._foreseen()
@@ -181,6 +181,7 @@ class Grid:
         cheap = {cell for cell in able if (cost.fit_s(self.experiment, cell, most) or 0.0) <= allowed_s}
         self._together([job for job in fits if job.key in cheap])
         dear = [job for job in fits if job.key not in cheap]
+        self._recall(dear)
         self._together(list(self._within_budget(dear, cost)))
         return fits
 
@@ -214,12 +215,19 @@ class Grid:
                 self._follow(self._crew.alone(todo, title))
 
     def _recall(self, jobs: Sequence[Job]) -> None:
-        """In views a cell's newest basis counts: where an older one is that of now again, repeat a record of it."""
+        """In views the newest basis counts: where an older one is that of now again, repeat what it answered.
+
+        By question: an answer may have been given in another cell's name, and a cell is asked the same phase in many
+        ways.
+        """
         for job in jobs:
-            about = job.key, job.phase
-            if self._stands(job.id) and self._basis.get(about) != job.basis:
-                self._basis[about] = job.basis
+            if self._stands(job.id) and not self._is_newest(job):
+                self._basis[job.question] = job.basis
                 records.append(self.folder.path, self._done[job.id])
+
+    def _is_newest(self, job: Job) -> bool:
+        """Whether of all records that answer the job's question the newest is of its own basis."""
+        return self._basis.get(job.question) == job.basis
 
     def _follow(self, finished: Iterator[Finished | None]) -> None:
         progress = self._progress()
@@ -234,11 +242,11 @@ class Grid:
         record = Record(id=job.id, experiment=self.folder.name, job=job, **dict(done))
         known = self._done.get(job.id)
         self._tried.add(job.id)
-        if known is not None and isinstance(known.outcome, NotDone) and known.outcome == record.outcome:
-            return  # the same sentence as last time; it is on record
+        if known and isinstance(known.outcome, NotDone) and known.outcome == record.outcome and self._is_newest(job):
+            return  # the same sentence as last time; it is on record, and views show it
         records.append(self.folder.path, record)
         self._done[job.id] = record
-        self._basis[job.key, job.phase] = job.basis
+        self._basis[job.question] = job.basis
         if isinstance(job, FitJob):
             best_models.prune(self.folder.path, self._done.values(), job)
         self._estimates.add(record)

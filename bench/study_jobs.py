@@ -83,9 +83,5 @@ def _attention_jobs(study: AttentionStudy) -> Iterator[LookupJob | AttentionJob]
 
 def of_study(study: Study, found: Sequence[Record]) -> list[tuple[Job, Record | None]]:
     """Each job of the study with the newest record that answers it, by whatever version of the code."""
-    done = {_question(record.job): record for record in found}
-    return [(job, done.get(_question(job))) for job in jobs(study)]
-
-
-def _question(job: Job) -> str:
-    return job.model_copy(update={"basis": ""}).id
+    done = {record.job.question: record for record in found}
+    return [(job, done.get(job.question)) for job in jobs(study)]

@@ -40,6 +40,11 @@ class _Work(Frozen):
         """First 16 hex digits of the SHA-256 of the job's content."""
         return digest(self.model_dump(mode="json"))
 
+    @property
+    def question(self) -> str:
+        """What is asked, by whatever state of data, versions and code: the id without the basis."""
+        return self.model_copy(update={"basis": ""}).id
+
 
 class _Job(_Work):
     protocol: Protocol
@@ -82,7 +87,7 @@ class TuneJob(_Job):
     @property
     def search(self) -> str:
         """What is searched, by whatever code: a change that leaves training as it was proposes the same trials."""
-        return digest(self._content() | {"basis": ""})
+        return self.question
 
     def _content(self) -> dict[str, Any]:
         content = self.model_dump(mode="json")

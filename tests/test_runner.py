@@ -14,6 +14,7 @@ from bench.folder import ResultsFolder
 from bench.options import Options
 from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
 from bench.progress import PlainDisplay
+from bench.report.cells import gather
 from bench.report.rows import rows
 from bench.runner import Grid
 
@@ -72,6 +73,19 @@ def run(experiment: Experiment, tmp_path: Path, **options: object) -> tuple[int,
 
 def outcome_of(found: list[records.Record], backend: str) -> object:
     return next(record.outcome for record in found if record.job.backend == backend)
+
+
+def accuracies(experiment: Experiment, found: list[records.Record]) -> dict[int, float]:
+    """By seed, of the experiment's only cell."""
+    (cell,) = gather(experiment, found)
+    return dict(cell.accuracies)
+
+
+def answer_otherwise(folder: Path, record: records.Record, **outcome: object) -> None:
+    """Record what another code would have said to the same question."""
+    job = record.job.model_copy(update={"basis": "another code"})
+    said = record.outcome.model_copy(update=outcome)
+    records.append(folder, record.model_copy(update={"id": job.id, "job": job, "outcome": said}))
 
 
 def timed(experiment: Experiment, rounds: int = 1, self_test: str = "") -> Experiment:
@@ -185,6 +199,49 @@ print(sorted(str(path.relative_to(ROOT)) for path in left_out if path.name != "_
 def test_nothing_that_a_jobs_process_imports_is_left_out_of_what_decides_its_result():
     done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_study_that_one_back_end_ran_for_all_is_recorded_once_whoever_asks(small, tmp_path):
+    tuning = {"trials": 1, "seeds": [50], "space": {"training.lr": {"low": 1e-3, "high": 1e-1}}}
+    for backend in ("scatter", "dense", "scatter", "dense"):
+        experiment = changed(small, backends=[backend], seeds=[0], tuning=tuning)
+        _, found, _ = run(experiment, tmp_path)
+    kinds = [type(record.outcome) for record in found]
+    assert {kind: kinds.count(kind) for kind in kinds} == {Checked: 2, Tuned: 1, Fitted: 2}
+
+
+def test_whatever_a_cell_was_asked_counts_again_and_not_only_the_first_of_it(small, tmp_path):
+    parts = [changed(small, backends=["scatter"], training={"max_epochs": epochs}) for epochs in (3, 5)]
+    found = [run(part, tmp_path)[1] for part in parts][-1]
+    before = [accuracies(part, found) for part in parts]
+    for record in found:
+        if isinstance(record.outcome, Fitted):
+            answer_otherwise(tmp_path / "grid", record, test=0.0)
+    assert [set(accuracies(part, records.read(tmp_path / "grid")).values()) for part in parts] == [{0.0}] * 2
+    found = [run(part, tmp_path)[1] for part in parts][-1]
+    assert [accuracies(part, found) for part in parts] == before
+    assert [run(part, tmp_path)[1] for part in parts] == [found, found]
+
+
+def test_answers_of_a_cell_that_is_over_its_budget_by_now_count_again_too(small, tmp_path):
+    asked = changed(timed(small), backends=["scatter"])
+    _, found, _ = run(asked, tmp_path)
+    before = accuracies(asked, found)
+    for record in found:
+        if isinstance(record.outcome, Fitted):
+            answer_otherwise(tmp_path / "grid", record, test=0.0)
+    _, found, _ = run(changed(asked, budget={"cell_fit_s": 1e-6}), tmp_path)
+    assert accuracies(asked, found) == before
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_reason_that_holds_again_is_told_again_after_another_code_gave_another(small, tmp_path):
+    asked = changed(small, backends=["absent"])
+    (record,) = run(asked, tmp_path)[1]
+    answer_otherwise(tmp_path / "grid", record, reason="a mistake, since mended")
+    _, found, _ = run(asked, tmp_path)
+    assert [rows(asked, found)[0].parity.reason, len(found)] == [record.outcome.reason, 3]
+    assert run(asked, tmp_path)[1] == found
 
 
 def test_the_same_seed_trains_to_the_same_accuracy_whenever_it_is_run(small, tmp_path):
