@@ -108,6 +108,17 @@ def test_what_a_seed_is_known_to_take_keeps_a_long_row_from_being_begun_unasked(
     assert kind.asked == [("ours/gat/a/fast", 5)]
 
 
+def test_a_row_that_is_begun_after_all_is_no_longer_said_to_be_cut(told, tmp_path):
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT", "gatv2": "GAT"}}
+    of_seeds = {"least": 3, "most": 3, "beside": 0}
+    dear, cheap = ({**part, "name": name, "seeds": of_seeds, "seed_min": m} for name, m in (("dear", 60), ("cheap", 0)))
+    kind = told({("gat", "a"): STEADY})
+    run = reproduction_of(told_table(part=[dear, cheap]), tmp_path)
+    run.run()
+    assert {id_ for id_, _ in kind.asked} == {"cheap/gat/a/fast", "dear/gat/a/fast"}
+    assert run.remarks() == []
+
+
 def test_a_row_far_from_the_published_value_gets_no_more_seeds_than_one_near_it(told, tmp_path):
     seeds = []
     for shift in (0.0, 30.0):

@@ -9,7 +9,7 @@ table says which rows it cut.
 import fnmatch
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.durations import roughly
@@ -74,9 +74,15 @@ class Reproduction:
             rows, seeds = batch
             part = rows[0].require_part()
             lines = [row.require_line() for row in rows]
+            self._uncut(lines)
             errors += EXPERIMENT_KINDS.get(part.kind).run(part, lines, seeds, self.means)
             self.refresh()
         return errors
+
+    def _uncut(self, lines: Sequence[Line]) -> None:
+        """What is begun after all is cut no more: it had seemed dearer than runs since then tell."""
+        for line in lines:
+            self._cut.pop(line, None)
 
     def remarks(self) -> list[str]:
         """What the time budget kept from being run."""
