@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from test_paper_tables import TABLE as SMALL_TABLE
 from test_runner import changed
 
 from bench import plan
+from bench.errors import UserError
 from bench.jobs import run_job
 from bench.outcomes import Fitted
 from bench.progress import title
@@ -24,7 +26,7 @@ from bench.rig import Place
 from bench.workers.engage import engage
 from bench.workers.workforce import Terms
 
-pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+Client = pytest.importorskip("distributed", reason="the extra `cluster` is not installed").Client
 TERMS = Terms(limit_s=120)
 
 
@@ -174,6 +176,39 @@ def test_when_the_scheduler_goes_the_run_says_so_in_one_line(tmp_path):
     assert run.returncode == 2
     assert errors.splitlines()[-1].startswith(f"bench: the Dask scheduler at {cluster.address} went away")
     assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_when_the_scheduler_goes_while_no_job_is_at_work_the_run_says_so_and_ends_quietly(small, tmp_path):
+    with dask(tmp_path / "dask") as cluster:
+        force = engage(TERMS, ["blocks"], cluster.address)
+        waiting = force.together(fits(small, 1), title)
+        assert next(waiting) is None
+        cluster.scheduler.kill()
+        with pytest.raises(UserError, match=f"the Dask scheduler at {cluster.address} went away"):
+            deque(waiting, maxlen=0)
+        force.close()
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_worker_that_cannot_be_reached_at_first_is_asked_again(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+    with dask(tmp_path / "dask", workers=1) as cluster:
+        with Client(cluster.address, set_as_default=False) as client:
+            client.wait_for_workers(1)
+        worker = cluster.workers[0]
+        worker.send_signal(signal.SIGSTOP)
+        with contextlib.closing(engage(TERMS, ["blocks"], cluster.address)) as force:
+            until_it_is_reached = iter(range(400))
+
+            def let_it_go_on_after_a_while():
+                if next(until_it_is_reached) == 30:
+                    worker.send_signal(signal.SIGCONT)
+
+            outcomes = finished(force, fits(small, 1), let_it_go_on_after_a_while)
+    assert all(isinstance(outcome, Fitted) for outcome in outcomes.values())
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
 
 from bench import sqlite_file
 from bench.basis import Machine, build, this_machine
@@ -121,8 +122,9 @@ class Cluster:
     def close(self) -> None:
         """End the workers' child processes, and the connection."""
         if "_client" in self.__dict__:
-            with contextlib.suppress(OSError, TimeoutError):
-                self._client.run(dask_worker.rest, workers=list(self._workers), on_error="ignore")
+            if self._client.status == "running":
+                with contextlib.suppress(OSError, TimeoutError):
+                    self._client.run(dask_worker.rest, workers=list(self._workers), on_error="ignore")
             self._client.close(timeout=CONNECT_S)
 
     def _hand_out(
@@ -152,7 +154,8 @@ class Cluster:
         )
 
     def _able(self, device: str) -> list[Introduction]:
-        return [worker for worker in self._workers.values() if device in worker.slots]
+        known = list(self._workers.values())  # at once: `_meet` adds to them meanwhile
+        return [worker for worker in known if device in worker.slots]
 
     def _submit(self, job: Job) -> Future:
         needs = {dask_worker.device_resource(job.device, build()): 1.0}
@@ -160,7 +163,7 @@ class Cluster:
             needs[dask_worker.data_resource(job.dataset, build())] = 1.0
         if isinstance(job, SpeedJob):
             needs[dask_worker.timing_resource(self.machine(job.device)[0])] = 1.0
-        return self._client.submit(
+        return self._connected().submit(
             dask_worker.work,
             job.model_dump(mode="json"),
             self._terms,
@@ -189,7 +192,7 @@ class Cluster:
         if not self._has_news.is_set():
             return []
         self._has_news.clear()
-        placed = {key for keys in self._client.processing().values() for key in keys}
+        placed = {key for keys in self._connected().processing().values() for key in keys}
         stranded = [key for key, (_, future) in flying.items() if future.status == "pending" and key not in placed]
         jobs = []
         for key in stranded:
@@ -200,7 +203,7 @@ class Cluster:
 
     def _give_up(self, futures: list[Future]) -> None:
         """The workers see it within a moment, and kill what they were at."""
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError, ClosedClientError):
             self._client.cancel(futures, force=True)
 
     @cached_property
@@ -223,6 +226,16 @@ class Cluster:
         client.subscribe_topic(self._topic, self._heard)
         return client
 
+    def _connected(self) -> Client:
+        """The connection, where there still is one.
+
+        Raises:
+            UserError: the scheduler is gone; a client that has given it up says so to nobody who does not ask.
+        """
+        if self._client.status in ("closing", "closed"):
+            raise self._gone()
+        return self._client
+
     @property
     def _topic(self) -> str:
         return f"gat-bench-{self._run}"
@@ -238,24 +251,39 @@ class Cluster:
         if time.monotonic() < self._look_at_s:
             return
         self._look_at_s = time.monotonic() + LOOK_EVERY_S
+        here = self._here()
+        for address in self._met.union(list(self._workers)) - here:
+            self._workers.pop(address, None)
+            self._met.discard(address)
+        if new := here - self._met:
+            self._met |= new
+            threading.Thread(target=self._meet, args=(sorted(new),), daemon=True).start()
+
+    def _here(self) -> set[str]:
+        """Addresses of all workers that the scheduler has now.
+
+        Asked of the scheduler itself: what the client remembers is older once that does not answer, and without workers
+        each time that the client refreshes it.
+        """
+        client = self._connected()
         try:
-            here = set(self._client.scheduler_info()["workers"])
+            return set(client.sync(client.scheduler.identity, n_workers=-1)["workers"])
         except OSError:
             raise self._gone() from None
-        for address in self._met - here:
-            self._workers.pop(address, None)
-        if new := here - self._met:
-            threading.Thread(target=self._meet, args=(sorted(new),), daemon=True).start()
-        self._met = here
 
     def _meet(self, addresses: list[str]) -> None:
-        """Have workers introduce themselves; those that would not do as this machine does are told of and not used."""
+        """Have workers introduce themselves; those that would not do as this machine does are told of and not used.
+
+        One that cannot be reached is asked again: it may be slow, or new, rather than gone.
+        """
         try:
             found = self._client.run(dask_worker.introduce, self._datasets, workers=addresses, on_error="return")
         except (OSError, ValueError):  # they or the connection went away meanwhile; the next look sees it
+            self._met.difference_update(addresses)
             return
         for address, introduction in found.items():
-            if isinstance(introduction, OSError):  # it went away meanwhile
+            if isinstance(introduction, OSError):
+                self._met.discard(address)
                 continue
             if reason := self._unfit(introduction):
                 self._say(f"worker {address} is not used: {reason}")
