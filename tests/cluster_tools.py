@@ -6,12 +6,36 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 from fault_tools import ROOT
+
+FORWARD = """
+import asyncio, sys
+door, behind = map(int, sys.argv[1:])
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(2**16):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    writer.close()
+
+async def join(reader, writer):
+    other_reader, other_writer = await asyncio.open_connection("127.0.0.1", behind)
+    await asyncio.gather(pump(reader, other_writer), pump(other_reader, writer))
+
+async def serve():
+    async with await asyncio.start_server(join, "127.0.0.1", door) as server:
+        await server.serve_forever()
+
+asyncio.run(serve())
+"""
 
 
 class Dask:
@@ -25,10 +49,12 @@ class Dask:
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
         self.address = _address(file)
 
-    def add_worker(self, nanny: bool = False, code: Path = ROOT, threads: int = 1) -> subprocess.Popen[bytes]:
-        options = ["--nthreads", str(threads), "--nanny" if nanny else "--no-nanny"]
-        options += ["--local-directory", str(self._folder)]
-        self.workers.append(self._start("worker", self.address, *options, code=code))
+    def add_worker(
+        self, nanny: bool = False, code: Path = ROOT, threads: int = 1, options: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        own = ["--nthreads", str(threads), "--nanny" if nanny else "--no-nanny"]
+        own += ["--local-directory", str(self._folder)]
+        self.workers.append(self._start("worker", self.address, *own, *options, code=code))
         return self.workers[-1]
 
     def kill_worker(self, number: int) -> None:
@@ -66,6 +92,17 @@ def dask(folder: Path, workers: int = 0) -> Iterator[Dask]:
         yield started
     finally:
         started.close()
+
+
+@contextmanager
+def forwarding(door: int, behind: int) -> Iterator[None]:
+    """Whoever comes to one port is connected with another one, as long as the block lasts."""
+    process = subprocess.Popen([sys.executable, "-c", FORWARD, str(door), str(behind)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _address(file: Path, within_s: float = 60.0) -> str:

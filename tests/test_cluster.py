@@ -1,6 +1,7 @@
 """Jobs handed to a real Dask scheduler and real workers on loopback."""
 
 import contextlib
+import itertools
 import random
 import shutil
 import signal
@@ -11,7 +12,7 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-from cluster_tools import Dask, dask
+from cluster_tools import Dask, dask, forwarding
 from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
 from test_kill import substance
 from test_paper_tables import TABLE as SMALL_TABLE
@@ -21,6 +22,7 @@ from bench import plan
 from bench.errors import UserError
 from bench.jobs import run_job
 from bench.outcomes import Fitted
+from bench.postgres import free_port
 from bench.progress import title
 from bench.rig import Place
 from bench.workers.engage import engage
@@ -195,19 +197,21 @@ def test_when_the_scheduler_goes_while_no_job_is_at_work_the_run_says_so_and_end
 @pytest.mark.faults
 def test_a_worker_that_cannot_be_reached_at_first_is_asked_again(small, tmp_path, monkeypatch):
     monkeypatch.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
-    with dask(tmp_path / "dask", workers=1) as cluster:
+    door, behind = free_port(), free_port()
+    way = ("--listen-address", f"tcp://127.0.0.1:{behind}", "--contact-address", f"tcp://127.0.0.1:{door}")
+    with dask(tmp_path / "dask") as cluster, contextlib.ExitStack() as opened:
+        cluster.add_worker(options=way)
         with Client(cluster.address, set_as_default=False) as client:
             client.wait_for_workers(1)
-        worker = cluster.workers[0]
-        worker.send_signal(signal.SIGSTOP)
         with contextlib.closing(engage(TERMS, ["blocks"], cluster.address)) as force:
-            until_it_is_reached = iter(range(400))
+            waiting = itertools.count()
 
-            def let_it_go_on_after_a_while():
-                if next(until_it_is_reached) == 30:
-                    worker.send_signal(signal.SIGCONT)
+            def open_after_a_while():
+                if (tick := next(waiting)) == 30:
+                    opened.enter_context(forwarding(door, behind))
+                assert force.size("cpu") or tick < 300
 
-            outcomes = finished(force, fits(small, 1), let_it_go_on_after_a_while)
+            outcomes = finished(force, fits(small, 1), open_after_a_while)
     assert all(isinstance(outcome, Fitted) for outcome in outcomes.values())
 
 
