@@ -1,6 +1,7 @@
 """The second track of sampled training: each back end on what its own library's sampler draws."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from bench.task import NodeTask
 from bench.training import parts
 from bench.training.sampling import Adjacency
 from bench.work import FitJob
+from implementations.backends import pyg
 from implementations.contract import Drawn, Graph, Sampling
 
 FANOUT = (4, 3)
@@ -139,3 +141,36 @@ def test_an_epoch_has_its_steps_and_its_targets_on_either_track(task):
         assert len(epoch) == len(own)
         counted = [len(part.nodes) for part in epoch]
         assert sum(counted) == min(len(task.split.train), 30 * len(own))
+
+
+class Loader:
+    """As PyG's NeighborLoader: an iterable of parts, each drawn from torch's global generator when it is asked for."""
+
+    asked = 0
+
+    def __init__(self, data: Any, input_nodes: torch.Tensor, **options: Any) -> None:
+        self._nodes, self._at_once = input_nodes, options["batch_size"]
+
+    def __iter__(self) -> Iterator[SimpleNamespace]:
+        for nodes in self._nodes.split(self._at_once):
+            Loader.asked += 1
+            yield SimpleNamespace(n_id=nodes, edge_index=torch.randint(len(nodes), (2, 8)))
+
+
+def test_pygs_sampler_draws_as_steps_go_and_leaves_torchs_own_random_numbers_alone(task, monkeypatch):
+    """Held by a stand-in for the loader, which needs a library that few machines have."""
+    package = SimpleNamespace(NeighborLoader=Loader, Data=SimpleNamespace)
+    monkeypatch.setattr(pyg, "_package", lambda name: package)
+    targets = torch.arange(100)
+    expected = [part.edges[0] for part in drawn("pyg", task.graph, targets)]
+    torch.manual_seed(5)
+    numbers, found = [], []
+    Loader.asked = 0
+    for part in drawn("pyg", task.graph, targets):
+        found.append(part.edges[0])
+        assert Loader.asked == len(found)
+        numbers.append(torch.rand(()))
+    torch.manual_seed(5)
+    assert numbers == [torch.rand(()) for _ in range(4)]
+    assert all(map(torch.equal, found, expected))
+    assert not torch.equal(found[0], found[1])
