@@ -17,7 +17,7 @@ import torch  # noqa: E402
 
 from bench.config import Experiment  # noqa: E402
 from bench.device import Device  # noqa: E402
-from bench.plugins import DEVICES  # noqa: E402
+from bench.plugins import BACKENDS, DEVICES  # noqa: E402
 
 torch.set_num_threads(1)
 # What a shell starts in the background ignores Ctrl-C, and so would what the tests start and interrupt.
@@ -55,6 +55,19 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tracking_tools import new_store  # imports MLflow, which most tests do without
 
     return new_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Another package with back ends is installed: here, and in the children."""
+    place = str(Path(__file__).parent / "foreign")
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([place, os.environ.get("PYTHONPATH", "")]))
+    for name in ("_announced", "_built_in"):
+        BACKENDS.__dict__.pop(name, None)
+    yield
+    for name in ("_announced", "_built_in"):
+        BACKENDS.__dict__.pop(name, None)
 
 
 @pytest.fixture

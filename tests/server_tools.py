@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 from mlflow import MlflowClient
 
 from bench import records, sqlite_file
@@ -17,6 +18,13 @@ from bench.tracking.pages import jobs_name
 
 START_S = 180.0
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+def listened_at(process: int) -> set[str]:
+    """The addresses at which it and its children take connections."""
+    family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
+    open_ = [each for member in family for each in member.net_connections("inet")]
+    return {each.laddr.ip for each in open_ if each.status == psutil.CONN_LISTEN}
 
 
 class Server:

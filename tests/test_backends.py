@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from installed import skip_for
 
 from implementations.adversarial import inputs
+from implementations.backends import pyg
 from implementations.conformance import backend_names
 from implementations.contract import Graph, LayerConfig
 from implementations.name_table import load
@@ -25,8 +27,7 @@ GRAPH = Graph(6, torch.tensor([[0, 1, 2, 3, 4, 5, 0], [1, 2, 3, 4, 5, 0, 3]])).w
 
 def backend_of(name, operator=gat):
     backend = importlib.import_module(f"implementations.backends.{name}").BACKEND
-    if reason := backend.unsupported(operator, CONFIG, CPU):
-        pytest.skip(reason)
+    skip_for(backend.unsupported(operator, CONFIG, CPU), name, operator.name)
     return backend
 
 
@@ -43,7 +44,7 @@ def loaded(backend, operator, config, dtype=torch.float64):
 @pytest.mark.parametrize("options", [{}, {"concat": False}, {"bias": False}, {"residual": True}], ids=str)
 def test_pygs_own_layer_with_its_defaults_gives_the_same(operator, options):
     backend = backend_of("pyg", operator)
-    convolutions = importlib.import_module("torch_geometric.nn")
+    convolutions = pyg._package("nn")
     native = {"gat": convolutions.GATConv, "gatv2": convolutions.GATv2Conv}[operator.name](12, 5, 3, **options).double()
     assert native.add_self_loops
     ours, _ = loaded(backend, operator, replace(CONFIG, **options))
@@ -60,7 +61,7 @@ def test_dpgat_is_pygs_transformer_without_biases(name, concat, residual):
     config = replace(CONFIG, bias=False, concat=concat, residual=residual)
     backend = importlib.import_module(f"implementations.backends.{name}").BACKEND
     layer, params = loaded(backend, dpgat, config)
-    transformer = importlib.import_module("torch_geometric.nn").TransformerConv
+    transformer = pyg._package("nn").TransformerConv
     native = transformer(12, 5, 3, concat=concat, bias=False, root_weight=residual).double().eval()
     own = {name: path.removeprefix("conv.") for name, path in pyg_names(config).items()}
     native.load_state_dict({own[name]: value.flatten(0, -2) for name, value in params.items()}, strict=residual)
@@ -94,7 +95,7 @@ def largest(parameter):
 def test_pyg_starts_as_its_semantics_say():
     backend_of("pyg", gatv2)
     torch.manual_seed(0)
-    conv = importlib.import_module("torch_geometric.nn").GATv2Conv(400, 50, 8)
+    conv = pyg._package("nn").GATv2Conv(400, 50, 8)
     assert largest(conv.lin_l.weight) == pytest.approx((6 / (400 + 400)) ** 0.5, rel=0.01)
     assert largest(conv.att) == pytest.approx((6 / (8 + 50)) ** 0.5, rel=0.02)
     assert largest(conv.lin_l.bias) == pytest.approx(400**-0.5, rel=0.02)
@@ -113,7 +114,7 @@ def test_dgl_starts_as_its_semantics_say():
 def test_pyg_by_itself_makes_several_self_loops_one():
     backend = backend_of("pyg")
     looped = Graph(6, torch.cat([GRAPH.edge_index, torch.zeros(2, 1, dtype=torch.int64)], dim=1))
-    native = importlib.import_module("torch_geometric.nn").GATConv(12, 5, 3).double().eval()
+    native = pyg._package("nn").GATConv(12, 5, 3).double().eval()
     ours, _ = loaded(backend, gat, CONFIG)
     native.load_state_dict({name.removeprefix("conv."): value for name, value in ours.state_dict().items()})
     x, _ = inputs(GRAPH, 12, 1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from bench import cli
@@ -99,10 +100,13 @@ def test_ctrl_c_ends_with_130_says_how_to_go_on_and_leaves_no_child(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    process.stdout.readline()  # the overview: workers start now
-    time.sleep(1.0)
+    deadline = time.monotonic() + 60
+    while not (children := psutil.Process(process.pid).children(recursive=True)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
+    assert psutil.wait_procs(children, timeout=30)[1] == []
     assert process.returncode == 130
     assert "goes on from there" in errors
     assert "Traceback" not in errors
@@ -180,3 +184,38 @@ def test_every_command_says_its_exit_codes(capsys):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         assert "Exit codes: 0 done" in capsys.readouterr().out
+
+
+TINY = """
+title = "tiny"
+backends = ["scatter"]
+operators = ["gat"]
+datasets = ["blocks"]
+devices = ["cpu"]
+seeds = [0]
+training = { max_epochs = 2 }
+timing = { rounds = 0 }
+"""
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_back_end_that_computes_something_else_is_exit_code_1(tmp_path, capsys):
+    assert cli.main(["parity", "smoke", "--backends", "wrong"]) == 1
+    assert "FAILED [1]" in capsys.readouterr().out
+    path = tmp_path / "wrong.toml"
+    path.write_text(TINY.replace("scatter", "wrong"))
+    assert cli.main(["run", str(path), "--mlflow", "off"]) == 1
+
+
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_a_program_that_asks_for_json_gets_nothing_else(command, capsys):
+    assert cli.main([command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_a_run_that_is_asked_for_json_prints_its_cells_and_nothing_else(tmp_path, capsys):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    assert cli.main(["run", str(path), "--mlflow", "off", "--json"]) == 0
+    (cell,) = json.loads(capsys.readouterr().out)["cells"]
+    assert cell["backend"] == "scatter"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from installed import skip_for
 from torch.nn import functional as F
 
 from implementations.backends import _template
@@ -29,11 +30,10 @@ PAIRS = [
 @pytest.mark.parametrize(("operator", "backend"), PAIRS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_built_in_back_end_keeps_the_contract(check, backend, operator):
-    backend = importlib.import_module(f"implementations.backends.{backend}").BACKEND
-    operator = importlib.import_module(f"implementations.operators.{operator}")
-    if reason := backend.unsupported(operator, BASE, CPU):
-        pytest.skip(reason)
-    check(backend, operator, CPU)
+    found = importlib.import_module(f"implementations.backends.{backend}").BACKEND
+    mathematics = importlib.import_module(f"implementations.operators.{operator}")
+    skip_for(found.unsupported(mathematics, BASE, CPU), backend, operator)
+    check(found, mathematics, CPU)
 
 
 class Broken(_template._Mine):

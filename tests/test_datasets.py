@@ -49,6 +49,7 @@ def why_absent(dataset: Dataset) -> str:
 
 def loaded(dataset: Dataset) -> NodeData:
     if reason := why_absent(dataset):
+        assert "SHA-256" not in reason  # what came is not what was pinned
         pytest.skip(reason)
     return dataset.load()
 

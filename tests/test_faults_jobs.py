@@ -13,14 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 from fault_tools import BENCH, FOREIGN, ROOT, TINY
-from test_runner import changed, foreign, outcome_of, run, timed
+from test_runner import changed, outcome_of, run, timed
 
 from bench import plan
 from bench.outcomes import Checked, Fitted
 from bench.workers.pool import ATTEMPTS, Worker
 from bench.workers.scratch import Scratch
 
-__all__ = ["foreign"]
 HOLD = """
 from bench.workers.scratch import Scratch
 scratch = Scratch()

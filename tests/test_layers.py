@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from installed import skip_for
 
 from implementations import layer
 from implementations.layers import names
@@ -19,7 +20,7 @@ def made(backend: str, operator: str = "gatv2", **settings):
     try:
         return layer(backend, operator, in_channels=5, out_channels=3, heads=2, seed=4, **settings)
     except ValueError as reason:
-        pytest.skip(str(reason))
+        skip_for(str(reason), backend, operator)
 
 
 @pytest.mark.parametrize("operator", ["gat", "gatv2"])

@@ -1,5 +1,6 @@
 """The second track of sampled training: each back end on what its own library's sampler draws."""
 
+import importlib.util
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,8 @@ from implementations.contract import Drawn, Graph, Sampling
 
 FANOUT = (4, 3)
 EVERY_NEIGHBOUR = 500
-SAMPLING = [name for name in ("dgl", "pyg") if BACKENDS.get(name).unsampled() is None]
+LIBRARIES = {"dgl": ("dgl",), "pyg": ("pyg_lib", "torch_sparse")}
+SAMPLING = [name for name, libraries in LIBRARIES.items() if any(map(importlib.util.find_spec, libraries))]
 
 
 def jobs(backend: str, sampler: str, fanout: int | None = None, **changes: Any) -> list[FitJob]:

@@ -1,6 +1,5 @@
 """The grid, with real child processes: what goes wrong in one cell is a result, and nothing is done twice."""
 
-import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ from bench.progress import PlainDisplay
 from bench.report.cells import gather
 from bench.report.rows import rows
 from bench.runner import Grid
-
-FOREIGN = Path(__file__).parent / "foreign"
 
 
 class Notes:
@@ -43,20 +40,6 @@ class Notes:
 class Silent(PlainDisplay):
     def say(self, text: str) -> None:
         pass
-
-
-@pytest.fixture
-def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other package is installed: here, and in the children."""
-    monkeypatch.syspath_prepend(str(FOREIGN))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FOREIGN), os.environ.get("PYTHONPATH", "")]))
-    from bench.plugins import BACKENDS
-
-    for name in ("_announced", "_built_in"):
-        BACKENDS.__dict__.pop(name, None)
-    yield
-    for name in ("_announced", "_built_in"):
-        BACKENDS.__dict__.pop(name, None)
 
 
 def changed(experiment: Experiment, **changes: object) -> Experiment:
@@ -278,12 +261,19 @@ def test_a_job_that_hangs_is_killed_at_its_limit(small, tmp_path):
 
 
 @pytest.mark.usefixtures("foreign")
-def test_an_error_is_tried_again_and_a_timeout_only_on_request(small, tmp_path):
+def test_an_error_is_tried_again_and_a_timeout_only_on_request(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIES", str(tmp_path))
     experiment = changed(small, backends=["failing", "hanging"], budget={"job_s": 8})
-    assert len(run(experiment, tmp_path)[1]) == 2
+
+    def tries() -> list[int]:
+        return [len(list(tmp_path.glob(f"{name}-*"))) for name in ("failing", "hanging")]
+
+    assert (len(run(experiment, tmp_path)[1]), tries()) == (2, [1, 1])
     _, found, notes = run(experiment, tmp_path)
-    assert len(found) == 2, "the same error twice is one record"
+    assert (len(found), tries()) == (2, [2, 1]), "the same error twice is one record"
     assert notes.ids == []
+    run(experiment, tmp_path, retry=True)
+    assert tries() == [3, 2]
 
 
 def test_a_loss_that_is_no_number_is_recorded_as_diverged(small, tmp_path):

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import optuna
 import pytest
+from server_tools import listened_at
 
 from bench.errors import UserError
 from bench.tuning import study_store
@@ -79,6 +80,7 @@ def test_it_serves_on_loopback_until_ctrl_c(results):
     with served(results) as (process, address):
         summaries = _answer(f"{address}api/studies")["study_summaries"]
         assert {study["study_name"] for study in summaries} == {"first · gat cora", "second · gat cora"}
+        assert listened_at(process.pid) == {"127.0.0.1"}
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 0

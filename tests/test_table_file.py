@@ -73,6 +73,16 @@ BROKEN = {
         "experiment.tuning = { trials = 1, seeds = [7] }\nexperiment.op",
         "take seeds from 1000 on",
     ),
+    "a column that nothing has": (
+        'name = "ours"',
+        'name = "ours"\ncolumns = { block = "blocks" }',
+        "part ours: columns: there is no row or column 'block'; did you mean 'blocks'",
+    ),
+    "an ordering of what is not compared": (
+        'experiment.datasets = ["blocks"]',
+        'experiment.datasets = ["blocks"]\n[[ordering]]\npart = "ours"\nbetter = "gatv2"\nworse = "gat"',
+        "part ours: ordering.better: there is no row or column 'gatv2'",
+    ),
     "a sweep over nothing": (
         'name = "ours"',
         'name = "ours"\nvary = { setting = "noise", values = [1] }',

@@ -44,10 +44,12 @@ def results(tmp_path: Path, empty_store: Path) -> Path:
 
 
 def test_a_second_sync_adds_nothing(results):
-    for _ in range(2):
-        sync(results, some_records())
+    sync(results, some_records())
+    first = {run.info.run_id: run.info.end_time for run in jobs(results)}
+    sync(results, some_records())
     assert len(runs(results)) == 2
     assert len(jobs(results)) == 10
+    assert {run.info.run_id: run.info.end_time for run in jobs(results)} == first
 
 
 def test_a_deleted_store_is_rebuilt_equal(tmp_path, empty_store):

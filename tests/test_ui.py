@@ -14,6 +14,7 @@ import psutil
 import pytest
 import record_builders as build
 from mlflow import MlflowClient
+from server_tools import listened_at
 
 from bench.errors import UserError
 from bench.folder import ResultsFolder
@@ -90,6 +91,10 @@ def test_the_link_opens_the_runs_in_the_model_training_view(ui):
         assert place.path == f"/experiments/{experiment.experiment_id}/runs"
         assert asked == {"workflowType": ["machine_learning"], "viewStateShareKey": [f"gat-bench-{view}"]}
         assert f"mlflow.sharedViewState.gat-bench-{view}" in experiment.tags
+
+
+def test_it_listens_on_this_machine_alone(ui):
+    assert listened_at(ui.process.pid) == {"127.0.0.1"}
 
 
 def test_in_a_browser_the_link_shows_each_back_end_with_its_figure(ui, browser):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import record_builders as build
 
-from bench import records, ui
+from bench import records
 from bench.datasets import _download, _unpickle
 from bench.datasets._download import UpstreamArchive
 from bench.folder import ResultsFolder
@@ -156,7 +156,3 @@ def test_pages_show_whatever_a_record_says_as_text(tmp_path):
         assert "&lt;script&gt;alert(" in text
         assert "<script>alert(" not in text
         assert "<img src=x" not in text
-
-
-def test_the_ui_listens_on_this_machine_alone():
-    assert ui.HOST == "127.0.0.1"

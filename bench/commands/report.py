@@ -78,7 +78,7 @@ def excerpt(folder: ResultsFolder) -> str:
     from bench.report.results import Results
 
     if asked := table_file.kept(folder):
-        return paper.excerpt(PaperTable.of(folder.name, asked, folder.records())) + "\n"
+        return paper.brief(PaperTable.of(folder.name, asked, folder.records())) + "\n"
     return brief.markdown(Results.of(folder.experiment(), folder.records()), folder.name)
 
 

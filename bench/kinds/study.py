@@ -5,6 +5,7 @@ Subjects are `MODEL, train` and `MODEL, test` in percent, columns the number of 
 models and columns the data, and the value is Kendall's tau between queries.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench import studies
@@ -64,7 +65,7 @@ def _looked_up(part: Part, study: LookupStudy, records: Sequence[Record]) -> dic
     return {
         Line(part.name, f"{row.model}, {subset}", str(row.size), row.key.backend): Sample(
             values={fit.seed: 100 * getattr(fit, subset) for fit in row.fits},
-            failures={outcome.status: 1 for outcome in row.not_done},
+            failures=Counter(outcome.status for outcome in row.not_done),
             seconds=row.seconds,
             missing="" if row.fits else "nothing is recorded yet",
         )
@@ -81,7 +82,7 @@ def _attended(part: Part, study: AttentionStudy, records: Sequence[Record]) -> d
         }
         found[Line(part.name, row.model, row.data, row.key.backend)] = Sample(
             values=taus,
-            failures={outcome.status: 1 for outcome in row.not_done},
+            failures=Counter(outcome.status for outcome in row.not_done),
             seconds=row.seconds,
             missing="" if taus else "nothing is recorded yet",
         )

@@ -3,15 +3,16 @@
 All files together are the registry of published values.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from bench import toml_file
 from bench.errors import UserError, unknown
 from bench.folder import ResultsFolder, read_snapshot, write_atomically
+from bench.kind import Line
 from bench.paper.published import Published
-from bench.paper.table import TableFile
+from bench.paper.table import Part, TableFile
 from bench.plugins import EXPERIMENT_KINDS
 
 FOLDER = Path(__file__).parent.parent / "tables"
@@ -77,5 +78,21 @@ def _problems(table: TableFile) -> Iterator[str]:
         if part.kind not in EXPERIMENT_KINDS.names():
             yield f"part {part.name}: kind: {unknown('kind of experiment', part.kind, EXPERIMENT_KINDS.names())}"
             continue
-        for problem in EXPERIMENT_KINDS.get(part.kind).problems(part):
-            yield f"part {part.name}: {problem}"
+        kind = EXPERIMENT_KINDS.get(part.kind)
+        found = list(kind.problems(part)) or list(_name_problems(table, part, kind.lines(part)))
+        yield from (f"part {part.name}: {problem}" for problem in found)
+
+
+def _name_problems(table: TableFile, part: Part, lines: Sequence[Line]) -> Iterator[str]:
+    """Names of what is compared that nothing has: their rows would lack a published value, or never be ordered."""
+    subjects, columns = sorted({line.subject for line in lines}), sorted({line.column for line in lines})
+    orderings = [ordering for ordering in table.ordering if ordering.part == part.name]
+    named = [
+        *(("published", subject, subjects) for subject in part.published),
+        *(("columns", column, columns) for column in part.columns),
+        *(("ordering.better", ordering.better, subjects) for ordering in orderings),
+        *(("ordering.worse", ordering.worse, subjects) for ordering in orderings),
+    ]
+    for key, name, known in named:
+        if name not in known:
+            yield f"{key}: {unknown('row or column', name, known)}"

@@ -1,6 +1,7 @@
 """A paper's table beside ours, for people: `table.md`, `table.csv`, `table.tex`, `table.json`, `report.html`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
@@ -71,6 +72,13 @@ def excerpt(found: PaperTable, remarks: Sequence[str] = ()) -> str:
     tables = [markdown_table(grid) for grid in grids(found, notes)]
     listed = "\n".join(f"- {line}" for line in [*notes.lines(), *remarks])
     return "\n\n".join(part for part in [*tables, listed, provenance(found)] if part)
+
+
+def brief(found: PaperTable) -> str:
+    """The rows that were run, for a document that shows little, and how many others there are."""
+    ran = replace(found, rows=tuple(row for row in found.rows if row.sample.values))
+    others = len(found.shown()) - len(ran.rows)
+    return excerpt(ran, [f"{others} more rows are in the table's file; they were not run here"] if others else [])
 
 
 def latex(found: PaperTable) -> str:

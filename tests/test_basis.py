@@ -1,0 +1,72 @@
+"""What makes a recorded number stale: its data, its libraries, the code it hangs on; of a time also the machine."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from bench import basis
+
+CELL = ("pyg", "gat", "blocks", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a process keeps of the digests, before and after."""
+    kept = (basis.basis, basis.code_of, basis.speed_basis, basis.attention_basis)
+    for each in kept:
+        each.cache_clear()
+    yield
+    for each in kept:
+        each.cache_clear()
+
+
+def test_another_version_of_a_library_makes_a_number_stale(monkeypatch):
+    before = basis.basis(*CELL)
+    monkeypatch.setattr(basis, "versions", lambda packages: dict.fromkeys(packages, "another"))
+    basis.basis.cache_clear()
+    assert basis.basis(*CELL) != before
+
+
+def test_only_the_libraries_of_its_own_back_end_count(monkeypatch):
+    asked = []
+    monkeypatch.setattr(basis, "versions", lambda packages: asked.append(packages) or {})
+    basis.basis(*CELL)
+    basis.basis("scatter", *CELL[1:])
+    assert ("torch-geometric" in asked[0], "torch-geometric" in asked[1]) == (True, False)
+
+
+def test_other_data_make_a_number_stale(monkeypatch):
+    before = basis.basis(*CELL)
+    other = SimpleNamespace(info=SimpleNamespace(digest="of other files"))
+    named = SimpleNamespace(get=lambda name: other, package=basis.DATASETS.package)
+    monkeypatch.setattr(basis, "DATASETS", named)
+    basis.basis.cache_clear()
+    assert basis.basis(*CELL) != before
+
+
+def test_a_changed_byte_and_a_renamed_file_of_its_code_make_a_number_stale(monkeypatch, tmp_path):
+    def digest() -> str:
+        monkeypatch.setattr(basis, "code_of", lambda *cell: frozenset(tmp_path.iterdir()))
+        basis.basis.cache_clear()
+        return basis.basis(*CELL)
+
+    monkeypatch.setattr(basis, "ROOT", tmp_path)
+    (tmp_path / "code.py").write_text("x = 1\n")
+    first = digest()
+    (tmp_path / "code.py").write_text("x = 2\n")
+    second = digest()
+    (tmp_path / "code.py").rename(tmp_path / "other.py")
+    assert len({first, second, digest()}) == 3
+
+
+def test_times_of_two_machines_are_never_one_measurement():
+    machines = [("a", "x86_64", 2), ("b", "x86_64", 2), ("a", "arm64", 2), ("a", "x86_64", 4)]
+    assert len({basis.speed_basis(*CELL, machine) for machine in machines}) == 4
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_back_end_operator_data_set_and_device_have_code_of_their_own(place):
+    other = ("scatter", "gatv2", "cora_linqs", "cuda")
+    cell = [*CELL[:place], other[place], *CELL[place + 1 :]]
+    assert basis.code_of(*cell) != basis.code_of(*CELL)
