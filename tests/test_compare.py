@@ -6,8 +6,9 @@ import pytest
 import record_builders as build
 
 from bench import cli
+from bench.config import Timing
 from bench.folder import ResultsFolder
-from bench.records import append
+from bench.records import Record, append
 from bench.report import difference
 from bench.report.results import Results
 
@@ -50,6 +51,41 @@ def test_cells_of_one_folder_alone_are_named():
     assert (found.only_first, found.only_second) == ((CELL,), (build.key("dgl"),))
 
 
+def rounds(*threads: int) -> list[Record]:
+    return [
+        build.speed(CELL, number, {"as_shipped": 0.1 * by}, threads=count)
+        for count in threads
+        for number, by in enumerate((0.99, 1.0, 1.01, 1.0))
+    ]
+
+
+FULL = [*build.fits(CELL, [0.80, 0.81, 0.82, 0.83, 0.84]), *rounds(1, 2)]
+BOTH_COUNTS = build.experiment(timing=Timing(threads=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ([*build.fits(CELL, [0.80, 0.81, 0.82]), *rounds(1, 2)], ["accuracy of seeds 3 and 4"]),
+        ([*build.fits(CELL, [0.80, 0.81, 0.82, 0.83]), *rounds(1)], ["accuracy of seed 4; as shipped with 2 threads"]),
+        (rounds(1, 2), ["accuracy"]),
+        (FULL, []),
+    ],
+    ids=["some seeds", "a seed and a thread count", "all seeds", "nothing"],
+)
+def test_what_a_cell_has_no_longer_is_named_though_other_results_of_it_are_there(left, said):
+    found = difference.difference(Results.of(BOTH_COUNTS, FULL), Results.of(BOTH_COUNTS, left))
+    assert [lost.what() for lost in found.lost] == said
+    assert found.only_first == ()
+
+
+def test_a_thread_count_that_is_no_longer_asked_for_is_named():
+    asked = build.experiment(timing=Timing(threads=(1,)))
+    found = difference.difference(Results.of(BOTH_COUNTS, FULL), Results.of(asked, FULL))
+    assert [lost.what() for lost in found.lost] == ["as shipped with 2 threads"]
+    assert not found.is_asked_alike
+
+
 @pytest.fixture
 def two(tmp_path):
     for name, of in (("before", BEFORE), ("after", results(0.05, [0.80, 0.81, 0.82]))):
@@ -68,6 +104,23 @@ def test_the_command_answers_people_and_programs(two, capsys):
     found = json.loads(capsys.readouterr().out)
     assert {one["verdict"] for one in found["time"]} == {"faster"}
     assert {one["verdict"] for one in found["accuracy"]} == {"equivalent"}
+
+
+def test_a_loss_and_other_settings_are_told_to_people_and_to_programs(two, capsys):
+    folder = ResultsFolder(two / "less")
+    folder.write_experiment(build.experiment(seeds=(0,)))
+    for record in build.fits(CELL, [0.80, 0.81]):
+        append(folder.path, record)
+    arguments = ["compare", str(two / "before"), str(folder.path)]
+    assert cli.main(arguments) == cli.DONE
+    said = capsys.readouterr().out
+    assert "asked with different settings" in said
+    assert f"Only before, of {CELL}: accuracy of seeds 1 and 2; as shipped with 1 thread." in said
+    assert cli.main([*arguments, "--json"]) == cli.DONE
+    found = json.loads(capsys.readouterr().out)
+    times = [{"track": "as_shipped", "threads": 1}]
+    assert found["lost"] == [{"cell": str(CELL), "seeds": [1, 2], "any_seed_left": True, "time": times}]
+    assert found["asked_alike"] is False
 
 
 def test_folders_without_a_cell_in_common_are_a_mistake(two, capsys):

@@ -28,18 +28,19 @@ def execute(arguments: argparse.Namespace) -> int:
     before, after = ResultsFolder(arguments.before.absolute()), ResultsFolder(arguments.after.absolute())
     results = [Results.of(folder.experiment(), folder.records()) for folder in (before, after)]
     found = difference.difference(*results)
-    if not found.accuracy and not found.time:
+    if not (found.accuracy or found.time or found.lost):
         raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
     if arguments.json:
         say_json(difference.plain(found))
         return DONE
-    asked = [one.experiment.model_dump(exclude={"title", "description"}) for one in results]
-    if asked[0] != asked[1]:
+    if not found.is_asked_alike:
         say("The two were asked with different settings: a difference may be theirs.\n")
     for grid in difference.grids(found):
         say(f"{grid.caption}\n{tabulate(grid.lines, grid.headers, tablefmt='simple', disable_numparse=True)}\n")
     for words, keys in (("before", found.only_first), ("after", found.only_second)):
         if keys:
             say(f"Only {words}: {', '.join(map(str, keys))}.")
+    for lost in found.lost:
+        say(f"Only before, of {lost.cell}: {lost.what()}.")
     say("\n".join(difference.changes(found)) or "Nothing was shown to have changed.")
     return DONE

@@ -7,24 +7,48 @@ nothing: times are compared unpaired (Welch), and a difference may be the machin
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench.config import thread_name
 from bench.report.cells import Cell, step_medians
 from bench.report.comparisons import timed_phases
 from bench.report.grids import Grid
 from bench.report.results import Results
-from bench.report.wording import TRACKS
+from bench.report.wording import TRACKS, joined
 from bench.summary import Series
 from bench.verdicts import AccuracyVerdict, Pair, TimedPhase, TimeVerdict, accuracy_verdicts, time_verdicts
 from bench.work import CellKey
 
 
 @dataclass(frozen=True)
+class Lost:
+    """What the first folder has of a cell of which the second has other results, but not these."""
+
+    cell: CellKey
+    seeds: tuple[int, ...]
+    is_any_seed_left: bool
+    times: tuple[tuple[str, int], ...]  # track and threads
+
+    def what(self) -> str:
+        """ "accuracy of seeds 3 and 4; as shipped with 2 threads"."""
+        timed = [f"{TRACKS[track]} with {thread_name(threads)}" for track, threads in self.times]
+        return "; ".join([*self._accuracy(), *timed])
+
+    def _accuracy(self) -> Iterator[str]:
+        if self.seeds and self.is_any_seed_left:
+            yield f"accuracy of seed{'s' * (len(self.seeds) > 1)} {joined([str(seed) for seed in self.seeds])}"
+        elif self.seeds:
+            yield "accuracy"
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Verdicts on the second folder's cells against the first's, and cells that only one of them has results of."""
+    """Verdicts on the second folder's cells against the first's, and what only one of them has results of."""
 
     accuracy: tuple[AccuracyVerdict, ...]
     time: tuple[TimeVerdict, ...]
     only_first: tuple[CellKey, ...]
     only_second: tuple[CellKey, ...]
+    lost: tuple[Lost, ...]
+    is_asked_alike: bool  # otherwise a difference may be that of the settings
 
 
 def difference(first: Results, second: Results) -> Difference:
@@ -43,6 +67,8 @@ def difference(first: Results, second: Results) -> Difference:
         tuple(time_verdicts(times, statistics.time_margin, statistics.confidence)),
         tuple(key for key in before if key not in after),
         tuple(key for key in after if key not in before),
+        tuple(found for key in shared if (found := _lost(first, before[key], after[key]))),
+        _asked(first) == _asked(second),
     )
 
 
@@ -95,11 +121,36 @@ def plain(found: Difference) -> dict[str, object]:
         ],
         "only_before": [list(key) for key in found.only_first],
         "only_after": [list(key) for key in found.only_second],
+        "lost": [_plain_loss(lost) for lost in found.lost],
+        "asked_alike": found.is_asked_alike,
     }
+
+
+def _plain_loss(lost: Lost) -> dict[str, object]:
+    return {
+        "cell": str(lost.cell),
+        "seeds": list(lost.seeds),
+        "any_seed_left": lost.is_any_seed_left,
+        "time": [{"track": track, "threads": threads} for track, threads in lost.times],
+    }
+
+
+def _asked(results: Results) -> dict[str, object]:
+    return results.experiment.model_dump(exclude={"title", "description"})
 
 
 def _measured(results: Results) -> dict[CellKey, Cell]:
     return {cell.key: cell for cell in results.cells if cell.fits or cell.rounds}
+
+
+def _lost(results: Results, before: Cell, after: Cell) -> Lost | None:
+    seeds = sorted(before.accuracies.keys() - after.accuracies.keys())
+    times = dict.fromkeys(
+        (timed.track, timed.threads)
+        for timed in timed_phases(results.experiment)
+        if _rounds(before, timed) and not _rounds(after, timed)
+    )
+    return Lost(before.key, tuple(seeds), bool(after.fits), tuple(times)) if seeds or times else None
 
 
 def _times(results: Results, before: Cell, after: Cell) -> Iterator[tuple[Pair, TimedPhase]]:
