@@ -133,7 +133,8 @@ def news(outcome: Outcome) -> str:
             chosen = ", ".join(f"{name} = {_short(value)}" for name, value in outcome.best.items())
             return f"validation {100 * outcome.validation:.2f} % with {chosen}"
         case Fitted():
-            return f"test {100 * outcome.test:.2f} %, epoch {outcome.best_epoch} of {outcome.epochs}"
+            reached = f"error {outcome.test:.2f}" if outcome.is_error else f"{100 * outcome.test:.2f} %"
+            return f"test {reached}, epoch {outcome.best_epoch} of {outcome.epochs}"
         case LookedUp():
             return (
                 f"train {100 * outcome.train:.1f} %, test {100 * outcome.test:.1f} %, "

@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import record_builders as build
+
+from bench.progress import news
 
 # Foreground and background, of 8, 16, 256 or all colours; bold and dim are no colours.
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
@@ -56,3 +59,9 @@ def test_progress_on_a_terminal_has_colours_unless_they_are_declined(environment
 def test_without_a_terminal_progress_is_plain_lines():
     done = subprocess.run([sys.executable, "-c", PROGRESS], capture_output=True, text=True, check=True)
     assert done.stderr == "1/3 done\n"
+
+
+@pytest.mark.parametrize(("is_error", "said"), [(False, "test 35.00 %"), (True, "test error 0.35")])
+def test_the_news_of_a_fit_are_a_share_or_an_error_as_the_data_have_it(is_error, said):
+    fitted = build.fit(build.key(), 0, 0.35).outcome
+    assert news(fitted.model_copy(update={"is_error": is_error})) == f"{said}, epoch 100 of 200"

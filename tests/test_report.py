@@ -1,5 +1,7 @@
 """Rows, and what they are compared with, from records as a run leaves them."""
 
+import csv
+import io
 import math
 import re
 from functools import cache
@@ -9,7 +11,8 @@ import record_builders as build
 
 from bench.config import Experiment, NeighbourBatches, Timing, Training
 from bench.records import Record
-from bench.report import brief, table, wording
+from bench.report import brief, grids, table, wording
+from bench.report.columns import csv_text
 from bench.report.results import Results
 from bench.report.rows import Row, headline, rows
 from bench.report.wording import Footnotes
@@ -69,6 +72,21 @@ def test_a_second_thread_count_has_numbers_of_its_own() -> None:
     metrics = row(records, asked=asked).metrics()
     assert metrics["as_shipped/train_step_ms_median"] == pytest.approx(100)
     assert metrics["as_shipped/threads_2/train_step_ms_median"] == pytest.approx(50)
+
+
+def test_the_time_of_converting_the_graph_is_that_of_its_line_s_thread_count() -> None:
+    asked = build.experiment(backends=("pyg",), operators=("gat",), seeds=(), timing=Timing(rounds=1, threads=(1, 2)))
+    timed = [build.speed(build.key(), 0, {"as_shipped": 0.1}, threads=threads) for threads in (1, 2)]
+    records = [
+        made.model_copy(update={"outcome": made.outcome.model_copy(update={"prepare_s": seconds})})
+        for made, seconds in zip(timed, (0.008, 0.002), strict=True)
+    ]
+    found = Results.of(asked, records)
+    speeds = grids.speed(found, Footnotes())
+    assert [line[speeds.headers.index("prepare, ms")] for line in speeds.lines] == ["8.00", "2.00"]
+    assert [line["prepare_ms"] for line in csv.DictReader(io.StringIO(csv_text(found)))] == ["8.0", "2.0"]
+    metrics = found.rows[0].metrics()
+    assert (metrics["prepare_ms"], metrics["prepare_ms/threads_2"]) == (8, 2)
 
 
 def test_a_back_end_that_failed_parity_is_not_ranked_whatever_was_measured() -> None:

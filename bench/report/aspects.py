@@ -154,10 +154,9 @@ def timing(experiment: Experiment, cell: Cell, track: str, threads: int) -> Timi
     )
 
 
-def prepare_s(cell: Cell) -> float | None:
-    """Median time of converting the graph, over all rounds."""
-    times = [timed.prepare_s for rounds in cell.rounds.values() for timed in rounds.values()]
-    return median(times) if times else None
+def prepare_s(cell: Cell) -> dict[int, float]:
+    """Median time of converting the graph over the rounds of each thread count that was timed."""
+    return {threads: median([timed.prepare_s for timed in rounds.values()]) for threads, rounds in cell.rounds.items()}
 
 
 def tuning(cell: Cell) -> str:

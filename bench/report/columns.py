@@ -103,7 +103,7 @@ def _line(row: Row, threads: int) -> dict[str, Value]:
         "parity_reason": row.parity.reason,
         "accuracy_status": row.accuracy_state.status,
         "accuracy_reason": row.accuracy_state.reason,
-        "prepare_ms": None if row.prepare_s is None else 1000 * row.prepare_s,
+        "prepare_ms": 1000 * row.prepare_s[threads] if threads in row.prepare_s else None,
         "failed_jobs": ", ".join(f"{number} {status}" for status, number in sorted(row.failures.items())),
         "retried": row.retried,
         "tuned": ", ".join(f"{name} = {value}" for name, value in row.tuned.items()),

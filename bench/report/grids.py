@@ -61,7 +61,7 @@ def speed(results: Results, notes: Footnotes) -> Grid:
                 *_cell(row),
                 str(threads),
                 *([wording.parity(row.parity, notes)] if alone else []),
-                _prepare(row),
+                _prepare(row, threads),
                 *_speeds(row, threads, notes),
             )
             for row in results.rows
@@ -187,8 +187,8 @@ def _by_track(results: Results, text: Callable[[Speed], str]) -> tuple[tuple[str
     )
 
 
-def _prepare(row: Row) -> str:
-    return "" if row.prepare_s is None else wording.significant(1000 * row.prepare_s)
+def _prepare(row: Row, threads: int) -> str:
+    return wording.significant(1000 * row.prepare_s[threads]) if threads in row.prepare_s else ""
 
 
 def _rate(timing: Timing | None) -> str:

@@ -43,7 +43,7 @@ class Row:
     accuracy: Accuracy | None
     accuracy_verdict: AccuracyVerdict | None  # against the baseline
     speeds: tuple[Speed, ...]
-    prepare_s: float | None
+    prepare_s: Mapping[int, float]  # by thread count
     tuned: Mapping[str, Setting]
     tuning: str
     failures: Mapping[str, int]  # jobs by `NotDone` status
@@ -53,8 +53,7 @@ class Row:
     def metrics(self) -> dict[str, float]:
         """Headline numbers in percent, ms and MiB; a key is absent where there is no number."""
         numbers = dict(accuracy_metrics(self.accuracy)) if self.accuracy else {}
-        if self.prepare_s is not None:
-            numbers["prepare_ms"] = 1000 * self.prepare_s
+        numbers |= {self._named("prepare_ms", threads): 1000 * seconds for threads, seconds in self.prepare_s.items()}
         for speed in self.speeds:
             if speed.timing:
                 prefix = self.prefix(speed)
@@ -80,8 +79,10 @@ class Row:
 
     def prefix(self, speed: Speed) -> str:
         """What a speed's numbers are called by: its track, and its thread count where that is not the first."""
-        first = self.speeds[0].threads
-        return speed.track if speed.threads == first else f"{speed.track}/threads_{speed.threads}"
+        return self._named(speed.track, speed.threads)
+
+    def _named(self, name: str, threads: int) -> str:
+        return name if threads == self.speeds[0].threads else f"{name}/threads_{threads}"
 
 
 def rows(experiment: Experiment, records: Sequence[Record]) -> list[Row]:
