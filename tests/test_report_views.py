@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -237,6 +238,31 @@ def test_the_page_says_how_to_make_it_again_and_what_the_libraries_do() -> None:
     assert "python -m bench run default" in text
     assert f"git checkout {build.ENVIRONMENT['commit']}" in text
     assert "refused if absent" in text
+
+
+def made_at(**environments: tuple[str, ...]) -> Results:
+    """The whole run, its records made in environments that take turns."""
+    turns = [dict(zip(environments, values, strict=True)) for values in zip(*environments.values(), strict=True)]
+    return Results.of(
+        WHOLE,
+        [
+            made.model_copy(update={"environment": made.environment | turns[number % len(turns)]})
+            for number, made in enumerate(RUN)
+        ],
+    )
+
+
+def test_records_of_several_commits_name_them_all_and_none_to_check_out() -> None:
+    found = made_at(commit=("a" * 40, "b" * 40))
+    assert re.search(r" · commits (a{12}, b{12}|b{12}, a{12}) · ", table.markdown(found, "default"))
+    assert "git checkout" not in html.render("default", found, {}, None)
+    assert "git checkout" not in html.render("default", made_at(commit=("unknown",)), {}, None)
+
+
+def test_what_differs_in_more_than_three_ways_is_a_range_of_numbers_or_a_count_of_words() -> None:
+    found = made_at(cores=("2", "16", "4", "8"), host=("c", "a", "d", "b")).environment()
+    assert found["cores"] == "2 to 16 (4 values)"
+    assert re.fullmatch(r"[a-d], [a-d] and 2 more", found["host"])
 
 
 def test_no_text_of_a_record_reaches_the_page_as_markup() -> None:

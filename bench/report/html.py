@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from bench.folder import ResultsFolder, write_atomically
 from bench.report import grids, plots, scaling_grid, special, throughput_grid, wording
-from bench.report.results import Results
+from bench.report.results import Results, only_commit
 from bench.report.wording import Footnotes
 
 Semantics = Mapping[str, Mapping[str, tuple[str, str]]]
@@ -65,6 +65,7 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             notes=[*notes.lines(), *special.remarks(results)],
             provenance=wording.provenance(results),
             environment=results.environment(),
+            commit=only_commit(results.environment()),
             settings=results.experiment.model_dump_json(indent=1),
         )
     )

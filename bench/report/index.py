@@ -31,7 +31,7 @@ from bench.report import (
 )
 from bench.report.grids import Grid
 from bench.report.html import Semantics
-from bench.report.results import Results, environment
+from bench.report.results import Results, environment, only_commit
 from bench.report.wording import Footnotes
 from bench.study_config import AttentionStudy, Study
 
@@ -208,8 +208,8 @@ class _Maker:
 
 
 def _commands(name: str, found: Mapping[str, str]) -> tuple[str, ...]:
-    commit = found.get("commit", "unknown")
-    checkout = (f"git checkout {commit}",) if re.fullmatch(r"[0-9a-f]+", commit) else ()
+    commit = only_commit(found)
+    checkout = (f"git checkout {commit}",) if commit else ()
     own = f".venv/bin/bench run {name}.toml"  # a person's own file, which lies wherever they keep it
     return (*checkout, f"make bench EXPERIMENT={name}" if name in experiment_file.names() else own)
 

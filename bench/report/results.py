@@ -1,6 +1,8 @@
 """What one experiment's records come to, worked out once and shared by every view."""
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -81,14 +83,22 @@ def environment(records: Sequence[Record]) -> dict[str, str]:
     return {name: _joint(list(values[name])) for name in sorted(values)}
 
 
+def only_commit(found: Mapping[str, str]) -> str:
+    """The commit of an `environment`, if all was made from one that is known; of several, none makes it all again."""
+    commit = found.get("commit", "")
+    return commit if re.fullmatch(r"[0-9a-f]+", commit) else ""
+
+
 def _joint(values: Sequence[str]) -> str:
     if len(values) <= 3:
         return ", ".join(values)
-    return f"{min(values, key=_number)} to {max(values, key=_number)} ({len(values)} values)"
+    if all(map(_is_number, values)):
+        return f"{min(values, key=float)} to {max(values, key=float)} ({len(values)} values)"
+    return f"{values[0]}, {values[1]} and {len(values) - 2} more"
 
 
-def _number(text: str) -> float:
+def _is_number(text: str) -> bool:
     try:
-        return float(text)
+        return math.isfinite(float(text))
     except ValueError:
-        return 0.0
+        return False

@@ -1,5 +1,6 @@
 """Numbers and footnotes as people read them, the same in every view."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench.config import Experiment
@@ -187,7 +188,9 @@ def made(records: Sequence[Record], how: str = "") -> str:
 def _code(found: Mapping[str, str]) -> Iterator[str]:
     if commit := found.get("commit"):
         changed = found.get("dirty", "no").lower() not in ("no", "false", "0", "unknown")
-        yield f"commit {commit[:12]}{' with uncommitted changes' if changed else ''}"
+        named = re.sub(r"\b([0-9a-f]{12})[0-9a-f]+\b", r"\1", commit)
+        several = "s" * (", " in commit)
+        yield f"commit{several} {named}{' with uncommitted changes' if changed else ''}"
     versions = {name.removeprefix("version/"): found[name] for name in found if name.startswith("version/")}
     versions = {name: found[name] for name in ("python", "torch") if name in found} | versions
     if versions:
