@@ -90,6 +90,20 @@ def test_a_number_that_no_longer_holds_disappears(results):
     assert by_name(runs(results))[str(PYG)].data.metrics == {}
 
 
+def test_a_cell_that_is_no_longer_asked_for_goes_at_the_end_and_its_jobs_stay(results):
+    sync(results, some_records())
+    tracking = sync(results, some_records(), ROWS[:1], live=True)
+    assert set(by_name(runs(results))) == {str(PYG), str(DGL)}
+    tracking.sync(NAME, GRID, some_records(), ROWS[:1], live=False)
+    assert set(by_name(runs(results))) == {str(PYG)}
+    assert len(jobs(results)) == 10
+    tracking.sync(NAME, GRID, some_records(), ROWS, live=False)
+    assert {name: run.data.tags["order"] for name, run in by_name(runs(results)).items()} == {
+        str(PYG): "0000",
+        str(DGL): "0001",
+    }
+
+
 def test_a_job_done_again_replaces_its_former_run(results):
     job = build.fit_job(PYG, 0)
     failed = build.not_done(job, "error", "killed", day=1)
@@ -199,3 +213,14 @@ def test_a_cell_of_a_live_process_is_left_to_it(results):
         other.communicate(b"\n")
     run = mlflow.get_run(theirs)
     assert (run.info.status, run.data.metrics) == ("RUNNING", {})
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "FINISHED"])
+def test_a_cell_that_nobody_asks_for_here_is_left_where_another_host_may_ask_for_it(results, status):
+    sync(results, some_records(), ROWS[:1])
+    theirs = owned_run(results, ELSEWHERE, {"level": "cell", "cell": str(DGL)})
+    client(results).update_run(theirs, status)
+    Tracking(None, results).sync(NAME, GRID, some_records(), ROWS[:1], live=False)
+    assert len(runs(results)) == 2
+    Tracking(None, results, holds=True).sync(NAME, GRID, some_records(), ROWS[:1], live=False)
+    assert set(by_name(runs(results))) == {str(PYG)}

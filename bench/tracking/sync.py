@@ -1,11 +1,12 @@
 """Which MLflow runs to write, change or replace, so that a store says what the records say.
 
 A job's run is written once, from nothing to its end; if it is incomplete or its job was done again, it is replaced. A
-cell's run changes while results arrive. Runs that another live process is writing are left to it. What is in the store
-is looked up before it is written, and remembered, so that a repeated call costs nothing.
+cell's run changes while results arrive, and goes when the cell is no longer asked for. Runs that another live process
+is writing are left to it. What is in the store is looked up before it is written, and remembered, so that a repeated
+call costs nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -79,6 +80,11 @@ class Hands:
             self.hosts.add(owner.host)
         return True
 
+    def are_of_another_host(self, run: StoredRun) -> bool:
+        """Whether another host wrote a run, be it done: it may be the cell of a folder of the same name there."""
+        owner = Owner.from_tags(run.tags)
+        return not self.alone and owner is not None and owner.is_elsewhere()
+
 
 @dataclass
 class Jobs:
@@ -121,7 +127,7 @@ class Cells:
     _written: dict[tuple[str, str], _Cell] = field(default_factory=dict)
 
     def sync(self, experiment_id: str, contents: Sequence[Content], *, live: bool) -> None:
-        """See to exactly one run per cell, RUNNING while `live`."""
+        """See to exactly one run per cell, RUNNING while `live`, and otherwise to none of any other cell."""
         for content in contents:
             place = experiment_id, content.tags["cell"]
             # Forgotten until it is written, so that after a failure it is looked up again.
@@ -133,6 +139,8 @@ class Cells:
                 if content.model and not live:  # while it runs, a better one may come
                     self.store.keep_model(written, content.model)
                 self._written[place] = _Cell(written, content)
+        if not live:
+            self._discard_all_but(experiment_id, {content.tags["cell"] for content in contents})
 
     def finish(self, experiment_id: str, *, interrupted: bool) -> None:
         """End the cells that this process left running."""
@@ -141,6 +149,14 @@ class Cells:
                 status = KILLED if interrupted else final_status(cell.content)
                 self.store.set_status(cell.run.id, status, cell.content.end_ms)
                 cell.run = replace(cell.run, status=status)
+
+    def _discard_all_but(self, experiment_id: str, cells: Container[str]) -> None:
+        """Delete the runs of cells that are no longer asked for; their jobs' runs stay, as their records do."""
+        for run in list(self.store.find(experiment_id, "tags.level = 'cell'")):
+            cell = run.tags.get("cell", "")
+            if cell not in cells and not (self.hands.are_others(run) or self.hands.are_of_another_host(run)):
+                self.store.discard(run)
+                self._written.pop((experiment_id, cell), None)
 
     def _take_over(self, experiment_id: str, cell: str) -> StoredRun | None:
         """The cell's run as it is in the store; surplus ones are deleted."""
