@@ -15,6 +15,7 @@ from bench.report import (
     comparisons,
     curves,
     html,
+    plots,
     scaling,
     scaling_grid,
     table,
@@ -204,16 +205,18 @@ def test_there_is_a_roofline_where_ceilings_were_measured():
 GROWING = {f"powerlaw-n{nodes}-d10": nodes for nodes in (1000, 2000, 4000)}
 
 
-def growing() -> Results:
-    """Time ~ nodes^1.5, and ~ heads^0.5."""
+def growing(**others: Any) -> Results:
+    """Time ~ nodes^1.5, and ~ heads^0.5; `others` are what the experiment's file says otherwise."""
     timing = Timing(rounds=1)
     sweep = {"architecture.heads": (2, 4)}
     changes: dict[str, Any] = {"datasets": tuple(GROWING), "timing": timing, "sweep": sweep, "backends": ("pyg", "dgl")}
+    changes |= others
     records = [
         record for name, nodes in GROWING.items() for record in timed("pyg", [(nodes / 1000) ** 1.5], dataset=name)
     ]
-    for (_, heads), architecture in varied(asked(**changes)).items():
-        records.append(_of_architecture(records[0], architecture, (int(heads) / 8) ** 0.5))
+    for (name, value), architecture in varied(asked(**changes)).items():
+        growth = (int(value) / 8) ** 0.5 if name == "architecture.heads" else 1.0
+        records.append(_of_architecture(records[0], architecture, growth))
     return results(records, **changes)
 
 
@@ -232,6 +235,30 @@ def test_slopes_are_the_exponents_of_growth():
     }
     assert slopes["nodes"].points == 3
     assert slopes["nodes"].interval.low == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ("architecture.attention_dropout", (0.0, 0.3)),
+        ("architecture.share_weights", (True,)),
+        ("architecture.residual", (True, "middle")),
+        ("architecture.input_dropout", (0.3, 0.6)),  # which has no value of its own
+    ],
+)
+def test_a_setting_without_a_logarithm_has_no_slope_and_hides_no_other(setting, values):
+    found = growing(sweep={setting: values, "architecture.heads": (2, 4)})
+    assert {series.variable for series in scaling.series(found)} == {"nodes", "architecture.heads"}
+    assert curves.scaling(found) is not None
+
+
+def test_rounds_that_are_no_longer_asked_for_are_shown_nowhere():
+    found = growing(timing=Timing(rounds=0), seeds=(0,))
+    assert plots.draw(found, kinds=("svg",)) == {}
+    assert scaling.series(found) == []
+    assert {record.job.phase for record in found.counted()} == {"parity"}
+    assert "step / floor" not in html.render("throughput", found, {}, None)
+    assert "training step" not in brief.markdown(found, "throughput")
 
 
 def test_variations_of_the_sweep_are_no_rounds_of_the_cell():

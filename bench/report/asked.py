@@ -63,10 +63,10 @@ def _is_asked(experiment: Experiment, job: Job, tuned: dict[str, Setting] | None
 
 
 def is_timed_as_asked(experiment: Experiment, job: SpeedJob) -> bool:
-    """Whether a round was measured as the experiment has it, whatever the architecture."""
+    """Whether a round was measured as the experiment has it, whatever the architecture; never if it asks for none."""
     measured = job.timing.model_dump(include=_MEASURED) == experiment.timing.model_dump(include=_MEASURED)
     same = (job.protocol, job.training.of_one_step()) == (experiment.protocol, experiment.training.of_one_step())
-    return measured and same and job.threads in experiment.timing.threads
+    return experiment.timing.rounds > 0 and measured and same and job.threads in experiment.timing.threads
 
 
 def _is_fit(experiment: Experiment, job: FitJob, tuned: dict[str, Setting] | None) -> bool:

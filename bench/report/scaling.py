@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import settings
-from bench.config import Architecture, Experiment
+from bench.config import Architecture, Experiment, Setting
 from bench.outcomes import Timed
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import latest
@@ -96,12 +96,16 @@ def _variables(experiment: Experiment) -> dict[str, dict[float, Point]]:
         DEGREE: {_degree(info): (info.name, base) for info in _alike(infos, lambda info: info.nodes)},
     }
     for (name, value), architecture in settings.varied(experiment).items():
-        if isinstance(value, int | float):
-            now = settings.current([name], base, experiment.training)[name]
-            assert isinstance(now, int | float)
+        now = settings.current([name], base, experiment.training)[name]
+        if all(map(_has_logarithm, (now, *experiment.sweep[name]))):
             of_setting = found.setdefault(name, {float(now): (experiment.datasets[0], base)})
             of_setting[float(value)] = (experiment.datasets[0], architecture)
     return {variable: points for variable, points in found.items() if len(points) > 1}
+
+
+def _has_logarithm(value: Setting) -> bool:
+    """Whether a setting's value is a place on a log axis, as neither 0 nor a flag nor an unset one is."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _alike(infos: Sequence[DatasetInfo], what: Callable[[DatasetInfo], float]) -> list[DatasetInfo]:

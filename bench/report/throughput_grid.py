@@ -17,8 +17,8 @@ PHASES: dict[Phase, str] = {"train": "training step", "evaluate": "evaluation"}
 
 
 def is_asked(results: Results) -> bool:
-    """Whether the experiment says whom to hold the times against."""
-    return bool(results.experiment.statistics.rivals)
+    """Whether the experiment times anything, and says whom to hold the times against."""
+    return bool(results.experiment.timing.rounds and results.experiment.statistics.rivals)
 
 
 def grid(results: Results, notes: Footnotes) -> Grid:
