@@ -1,7 +1,7 @@
 """Runs a study: what is missing becomes records, and what is recorded is never run again."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench import experiment_file, records
@@ -13,7 +13,7 @@ from bench.records import Record
 from bench.runner import Listener
 from bench.study_config import Study
 from bench.study_jobs import jobs
-from bench.views import live_tracking, write_views
+from bench.views import LiveTracking, live_tracking, write_views
 from bench.work import Job
 from bench.workers.engage import engage
 from bench.workers.workforce import Terms, Workforce
@@ -35,10 +35,17 @@ def run(study: Study, folder: ResultsFolder, options: Options | None = None, mlf
         folder.write_experiment(study)
         with display() as shown:
             errors = StudyRun(study, folder, shown, tracking, options or Options()).run()
-        if tracking.trouble:
-            shown.say(f"MLflow is behind. {tracking.trouble}.")
         write_views(folder)
+    for sentence in _of_mlflow(tracking):
+        shown.say(sentence)
     return errors
+
+
+def _of_mlflow(tracking: LiveTracking) -> Iterator[str]:
+    """What became of MLflow: all of it is known only once the tracking has ended."""
+    if tracking.trouble:
+        yield f"MLflow is behind. {tracking.trouble}. `bench mlflow sync` fills it from the records."
+    yield from tracking.notices
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -212,6 +213,24 @@ def test_a_study_reaches_mlflow_with_its_curves(studied, request):
     assert len(jobs) == len(study_jobs.jobs(study))
     curves = {name for run in jobs for name in run.data.metrics if name.startswith("curve/")}
     assert any("accuracy" in name for name in curves)
+
+
+def test_the_end_of_a_study_says_that_mlflow_failed(looked_up, tmp_path, capsys):
+    study, folder = looked_up
+    copy = shutil.copytree(folder.path, tmp_path / "results/small")
+    (tmp_path / "results/mlartifacts").write_text("a file where a folder must be")
+    assert studies.run(study, ResultsFolder(copy)) == 0
+    said = capsys.readouterr().err
+    assert "MLflow is behind. MLflow at " in said
+    assert "`bench mlflow sync` fills it from the records." in said
+
+
+def test_the_end_of_a_study_says_what_mlflow_noticed(looked_up, tmp_path, capsys):
+    study, folder = looked_up
+    copy = shutil.copytree(folder.path, tmp_path / "results/small")
+    (tmp_path / "results/mlflow.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    assert studies.run(study, ResultsFolder(copy)) == 0
+    assert "a fresh one takes its place" in capsys.readouterr().err
 
 
 BROKEN = {
