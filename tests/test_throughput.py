@@ -202,6 +202,35 @@ def test_there_is_a_roofline_where_ceilings_were_measured():
     assert curves.roofline(results(timed("pyg", [0.1, 0.1, 0.1], ceilings=None))) is None
 
 
+def of_two_data_sets() -> Results:
+    records = [
+        record
+        for dataset in ("cora", "pubmed")
+        for backend in ("pyg", "dgl")
+        for record in (
+            *timed(backend, [0.1, 0.2, 0.3], dataset),
+            *build.fits(build.key(backend, dataset=dataset), [0.8, 0.81]),
+        )
+    ]
+    return results(records, datasets=("cora", "pubmed"), seeds=(0, 1))
+
+
+PANELS = [f"{track}, 1 thread · {dataset}" for track in ("as shipped", "same input") for dataset in ("cora", "pubmed")]
+
+
+def test_in_no_panel_of_the_roofline_two_marks_look_alike():
+    figure = curves.roofline(of_two_data_sets())
+    assert [axes.get_title(loc="left") for axes in figure.axes] == PANELS
+    for axes in figure.axes:
+        marks = [line for line in axes.lines if line.get_marker() != "None"]
+        assert len({(line.get_color(), line.get_marker(), line.get_fillstyle()) for line in marks}) == len(marks) == 2
+
+
+def test_the_trade_off_has_a_panel_for_each_data_set_and_says_the_thread_count():
+    drawn = plots.draw(of_two_data_sets(), kinds=("svg",))["trade-off", "svg"].decode()
+    assert [drawn.count(f">{panel}<") for panel in PANELS] == [1, 1, 1, 1]
+
+
 GROWING = {f"powerlaw-n{nodes}-d10": nodes for nodes in (1000, 2000, 4000)}
 
 

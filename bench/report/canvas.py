@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from bench.config import thread_name
 from bench.report.results import Results
+from bench.report.wording import TRACKS
 from bench.work import CellKey
 
 INK, GRID, PAPER = "#222222", "#cccccc", "#ffffff"
@@ -67,13 +69,19 @@ def look(backend: str, results: Results) -> tuple[str, str]:
     return _LOOKS.get(backend) or _OTHER_LOOKS[others.index(backend) % len(_OTHER_LOOKS)]
 
 
-def group_of(results: Results, key: CellKey) -> str:
-    """What a mark is about beside the back end, without what is the same everywhere."""
+def group_of(results: Results, key: CellKey, *, of_one_dataset: bool = False) -> str:
+    """What a mark is about beside the back end, without what is the same everywhere, or in a panel of one data set."""
     experiment = results.experiment
     named = [key.operator]
-    named += [key.dataset] * (len(experiment.datasets) > 1)
+    named += [key.dataset] * (len(experiment.datasets) > 1 and not of_one_dataset)
     named += [key.device] * (len(experiment.devices) > 1)
     return " · ".join(named)
+
+
+def panel_title(results: Results, track: str, dataset: str) -> str:
+    """What every mark of a panel has in common: track and thread count, and of several data sets its own."""
+    of_several = f" · {dataset}" * (len(results.experiment.datasets) > 1)
+    return f"{TRACKS[track]}, {thread_name(results.experiment.timing.threads[0])}{of_several}"
 
 
 def stacked(heights_in: Sequence[float]) -> tuple[Figure, list[Axes]]:

@@ -3,18 +3,16 @@
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.config import thread_name
 from bench.report import scaling as sweep
 from bench.report import throughput, wording
-from bench.report.canvas import FILLS, INK, legend, log_scale, look, marks, stacked
+from bench.report.canvas import FILLS, INK, legend, log_scale, look, marks, panel_title, stacked
 from bench.report.results import Results
-from bench.report.wording import TRACKS
 
 PANEL_IN = 3.2
 
 
 def roofline(results: Results) -> Figure | None:
-    """Operations per second against operations per compulsory byte, under the device's ceilings.
+    """Operations per second against operations per compulsory byte, under the device's ceilings; data sets apart.
 
     Williams, Waterman and Patterson 2009.
     """
@@ -22,19 +20,20 @@ def roofline(results: Results) -> Figure | None:
     threads, device = experiment.timing.threads[0], experiment.devices[0]
     top = throughput.ceilings(results.cells, device, threads)
     found = {
-        track: [
+        (track, dataset): [
             (cell.key, floor)
             for cell in results.cells
-            if cell.key.device == device
+            if (cell.key.device, cell.key.dataset) == (device, dataset)
             if (floor := throughput.floor_of(results, cell, track, threads, "train"))
         ]
         for track in experiment.timing.tracks
+        for dataset in experiment.datasets
     }
-    found = {track: floors for track, floors in found.items() if floors}
+    found = {panel: floors for panel, floors in found.items() if floors}
     if top is None or not found:
         return None
     figure, axes_of = stacked([PANEL_IN] * len(found))
-    for axes, (track, floors) in zip(axes_of, found.items(), strict=True):
+    for axes, ((track, dataset), floors) in zip(axes_of, found.items(), strict=True):
         x = [floor.work.intensity for _, floor in floors]
         y = [floor.work.flops / floor.measured_s / 1e9 for _, floor in floors]
         for (key, _), intensity, reached in zip(floors, x, y, strict=True):
@@ -50,7 +49,7 @@ def roofline(results: Results) -> Figure | None:
         log_scale(axes, roof)
         log_scale(axes, [*y, top.gemm_flops_per_s / 1e9], "y")
         axes.grid(visible=True, axis="y")
-        axes.set_title(f"{TRACKS[track]}, {thread_name(threads)}", loc="left")
+        axes.set_title(panel_title(results, track, dataset), loc="left")
         axes.set_xlabel("operations per compulsory byte")
         axes.set_ylabel("billion operations per second")
     legend(figure, results, [key.backend for floors in found.values() for key, _ in floors], _operators(results))

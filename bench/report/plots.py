@@ -15,9 +15,22 @@ from matplotlib.lines import Line2D
 from bench.config import thread_name
 from bench.folder import ResultsFolder
 from bench.report import curves, gallery, wording
-from bench.report.canvas import FILLS, INK, STYLE, group_of, legend, log_scale, look, marks, rendered, stacked
+from bench.report.aspects import Accuracy
+from bench.report.canvas import (
+    FILLS,
+    INK,
+    STYLE,
+    group_of,
+    legend,
+    log_scale,
+    look,
+    marks,
+    panel_title,
+    rendered,
+    stacked,
+)
 from bench.report.results import Results
-from bench.report.rows import MIB, Speed
+from bench.report.rows import MIB, Row, Speed
 from bench.report.wording import TRACKS
 
 TITLES = {
@@ -146,25 +159,22 @@ def _memory(whose: Whose, speed: Speed) -> Point | None:
 
 
 def _trade_off(results: Results) -> Figure | None:
-    tracks = {
-        track: [
-            (row, row.accuracy, speed.timing.edges_per_s)
-            for row in results.rows
-            for speed in row.speeds
-            if row.accuracy and speed.timing and speed.timing.edges_per_s
-            if (speed.track, speed.threads) == (track, row.speeds[0].threads)
-        ]
+    """One panel for each track and data set, since marks of two data sets would look alike."""
+    panels = {
+        (track, dataset): found
         for track in results.experiment.timing.tracks
+        for dataset in results.experiment.datasets
+        if (found := _traded(results, track, dataset))
     }
-    tracks = {track: found for track, found in tracks.items() if found}
-    if not tracks:
+    if not panels:
         return None
-    figure, panels = stacked([3.0] * len(tracks))
-    groups = list(dict.fromkeys(group_of(results, row.key) for row in results.rows))
-    for axes, (track, found) in zip(panels, tracks.items(), strict=True):
+    figure, axes_of = stacked([3.0] * len(panels))
+    groups = list(dict.fromkeys(group_of(results, row.key, of_one_dataset=True) for row in results.rows))
+    fill_of = {group: FILLS[number % len(FILLS)] for number, group in enumerate(groups)}
+    for axes, ((track, dataset), found) in zip(axes_of, panels.items(), strict=True):
         for row, accuracy, edges_per_s in found:
             colour, marker = look(row.key.backend, results)
-            fill = FILLS[groups.index(group_of(results, row.key)) % len(FILLS)]
+            fill = fill_of[group_of(results, row.key, of_one_dataset=True)]
             edges = (accuracy.interval.low, accuracy.interval.high) if accuracy.interval else (accuracy.mean,) * 2
             axes.vlines(edges_per_s, 100 * edges[0], 100 * edges[1], colors=colour, linewidth=1.5)
             said = f"{row.key}: {100 * accuracy.mean:.1f} %, {wording.significant(edges_per_s)} edges per second"
@@ -172,15 +182,26 @@ def _trade_off(results: Results) -> Figure | None:
             marks(axes, [at], color=colour, marker=marker, fillstyle=fill, markersize=8)
         log_scale(axes, [edges_per_s for _, _, edges_per_s in found])
         axes.grid(visible=True, axis="y")
-        axes.set_title(TRACKS[track], loc="left")
+        axes.set_title(panel_title(results, track, dataset), loc="left")
         axes.set_xlabel("edges per second of training")
         axes.set_ylabel("test accuracy, %")
     fills = [
-        Line2D([], [], color=INK, marker="o", linestyle="none", fillstyle=FILLS[number % len(FILLS)], label=group)
-        for number, group in enumerate(groups)
+        Line2D([], [], color=INK, marker="o", linestyle="none", fillstyle=fill, label=group)
+        for group, fill in fill_of.items()
     ]
-    legend(figure, results, [row.key.backend for found in tracks.values() for row, _, _ in found], fills)
+    legend(figure, results, [row.key.backend for found in panels.values() for row, _, _ in found], fills)
     return figure
+
+
+def _traded(results: Results, track: str, dataset: str) -> list[tuple[Row, Accuracy, float]]:
+    """What has both an accuracy and a rate at the first thread count, in edges per second."""
+    return [
+        (row, row.accuracy, speed.timing.edges_per_s)
+        for row in results.rows
+        for speed in row.speeds
+        if row.accuracy and speed.timing and speed.timing.edges_per_s
+        if (row.key.dataset, speed.track, speed.threads) == (dataset, track, row.speeds[0].threads)
+    ]
 
 
 def _height_in(points: Sequence[Point]) -> float:
