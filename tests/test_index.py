@@ -162,3 +162,40 @@ def test_the_filter_leaves_the_rows_that_hold_every_word_and_says_how_many(page)
     assert visible
     assert all("pyg" in row and "gatv2" in row for row in visible)
     assert re.fullmatch(r"\d+ of \d+ rows", page.locator("output").inner_text())
+
+
+def test_words_sort_by_the_numbers_in_them_and_stay_behind_numbers_both_ways(page):
+    texts = ["faster, 125 ×", "", "1,250", "baseline", "faster, 15.7 ×", "300"]
+    table = page.locator("#speed table").first
+    column = table.locator("tbody tr > :nth-child(4)")
+    fill = "(cells, texts) => cells.forEach((cell, number) => { cell.textContent = texts[number % texts.length]; })"
+    column.evaluate_all(fill, texts)
+    orders = []
+    for _ in range(2):
+        table.locator("thead th").nth(3).locator("button").click()
+        orders.append(list(dict.fromkeys(column.all_inner_texts())))
+    assert orders == [
+        ["300", "1,250", "baseline", "faster, 15.7 ×", "faster, 125 ×", ""],
+        ["1,250", "300", "faster, 125 ×", "faster, 15.7 ×", "baseline", ""],
+    ]
+
+
+def shown(page, words: str, section: str) -> list[str]:
+    """The rows of a section's first table that are left when so many words are asked for."""
+    page.get_by_role("searchbox").fill(words)
+    return list(page.locator(f"{section} table").first.locator("tbody tr:visible").all_inner_texts())
+
+
+def test_the_filter_finds_what_a_caption_says_of_all_rows(page):
+    assert "cora_linqs" in page.locator("#accuracy caption").first.inner_text()
+    rows = shown(page, "cora_linqs pyg", "#accuracy")
+    assert rows == shown(page, "pyg", "#accuracy") != []
+
+
+def test_the_filter_takes_a_number_and_a_name_with_a_hyphen_as_one_word(page):
+    number = re.search(r"\d+\.\d", page.locator("#accuracy tbody tr").first.inner_text())[0]
+    rows = shown(page, number, "#accuracy")
+    assert rows
+    assert all(number in row for row in rows)
+    assert shown(page, "gatv2-tables13-17", "#accuracy") == []
+    assert shown(page, "gatv2-tables13-17", "#papers")

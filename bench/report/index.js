@@ -2,16 +2,19 @@
 // Without scripts the page is whole: sorting, filtering and asking the marks of figures by touch or key are all that is added.
 
 function keyOf(row, column) {
-  const text = row.cells[column].textContent.trim();
-  const number = text.match(/^[<×+−-]*\s*([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)/);
-  return { text, number: number ? parseFloat(text.replace(/^[<×\s]+/, "").replace(/,/g, "")) : NaN };
+  const text = row.cells[column].textContent.trim().replace(/(\d),(?=\d{3})/g, "$1");
+  const isNumber = /^[<×+−-]*\s*[+-]?\d/.test(text);
+  return { text, number: isNumber ? parseFloat(text.replace(/^[<×\s]+/, "")) : NaN };
+}
+
+// Numbers, then words, then what has no value.
+function rank(key) {
+  return key.text ? Number(isNaN(key.number)) : 2;
 }
 
 function compared(first, second) {
-  if (!first.text || !second.text) return first.text ? -1 : second.text ? 1 : 0;
-  const numbers = [isNaN(first.number), isNaN(second.number)];
-  if (!numbers[0] && !numbers[1]) return first.number - second.number;
-  return numbers[0] - numbers[1] || first.text.localeCompare(second.text);
+  if (rank(first) === 0) return first.number - second.number;
+  return first.text.localeCompare(second.text, "en", { numeric: true });
 }
 
 function sort(table, header) {
@@ -20,20 +23,23 @@ function sort(table, header) {
   header.setAttribute("aria-sort", descending ? "descending" : "ascending");
   const body = table.tBodies[0];
   const rows = [...body.rows].map((row) => ({ row, key: keyOf(row, header.cellIndex) }));
-  rows.sort((a, b) => {
-    const empty = !a.key.text - !b.key.text;  // what has no value stays last, whichever way
-    return empty || (descending ? -1 : 1) * compared(a.key, b.key);
-  });
+  rows.sort((a, b) => rank(a.key) - rank(b.key) || (descending ? -1 : 1) * compared(a.key, b.key));
   body.append(...rows.map((entry) => entry.row));
 }
 
-function filter(words, output) {
+// Each word behind a space, so that what begins with a word is found by the word behind a space.
+function spaced(text) {
+  return ` ${text.toLowerCase().split(/\W+/).filter(Boolean).join(" ")}`;
+}
+
+function filter(query, output) {
+  const asked = query.split(/\s+/).map(spaced).filter((words) => words.trim());
   const rows = [...document.querySelectorAll("main tbody tr")];
   rows.forEach((row) => {
-    const said = [...row.cells].map((cell) => cell.textContent.toLowerCase());
-    row.hidden = !words.every((word) => said.some((text) => text.split(/[^\w]+/).some((part) => part.startsWith(word))));
+    const said = [row.closest("table").caption, ...row.cells].map((part) => spaced(part.textContent));
+    row.hidden = !asked.every((words) => said.some((text) => text.includes(words)));
   });
-  output.textContent = words.length ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows` : "";
+  output.textContent = asked.length ? `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows` : "";
 }
 
 document.querySelectorAll("main table").forEach((table) => {
@@ -82,7 +88,7 @@ const form = document.querySelector(".filter");
 form.hidden = false;
 form.addEventListener("submit", (event) => event.preventDefault());
 form.querySelector("input").addEventListener("input", (event) => {
-  filter(event.target.value.toLowerCase().split(/\s+/).filter(Boolean), form.querySelector("output"));
+  filter(event.target.value, form.querySelector("output"));
 });
 // A link to a note opens what it lies in.
 window.addEventListener("hashchange", () => {
