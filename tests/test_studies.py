@@ -18,7 +18,7 @@ from bench.progress import PlainDisplay
 from bench.report import attention, lookup
 from bench.report import study as study_report
 from bench.study_config import AttentionStudy, LookupStudy
-from bench.views import sync, write_views
+from bench.views import sync, write_index, write_views
 
 LOOKUP = """
 kind = "lookup"
@@ -231,6 +231,33 @@ def test_the_end_of_a_study_says_what_mlflow_noticed(looked_up, tmp_path, capsys
     (tmp_path / "results/mlflow.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     assert studies.run(study, ResultsFolder(copy)) == 0
     assert "a fresh one takes its place" in capsys.readouterr().err
+
+
+def on_a_dark_screen(browser, folder: ResultsFolder, marked: str) -> list[list[str]]:
+    """The fills of what a selector finds on the page over all results: as drawn, and as shown."""
+    write_views(folder)
+    write_index(folder.path.parent)
+    page = browser.new_page(color_scheme="dark")
+    page.goto((folder.path.parent / "index.html").as_uri())
+    fills = "marked => marked.map((one) => [one.style.fill, getComputedStyle(one).fill])"
+    found: list[list[str]] = page.locator(f"figure svg {marked}").evaluate_all(fills)
+    page.close()
+    return found
+
+
+def test_on_a_dark_screen_a_heat_map_keeps_its_numbers_and_other_text_turns_light(attended, browser):
+    _, folder = attended
+    numbers = on_a_dark_screen(browser, folder, ".on-paper text")
+    assert numbers
+    assert all(drawn == shown for drawn, shown in numbers)
+    labels = on_a_dark_screen(browser, folder, "text:not(.on-paper *)")
+    assert {shown for _, shown in labels} == {"rgb(232, 232, 232)"}
+
+
+def test_on_a_dark_screen_the_band_of_guessing_is_dark(looked_up, browser):
+    _, folder = looked_up
+    bands = on_a_dark_screen(browser, folder, "[style*='fill: #eeeeee']")
+    assert {shown for _, shown in bands} == {"rgb(31, 34, 40)"}
 
 
 BROKEN = {

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 
 from bench.outcomes import HeatMap
 from bench.report.attention import LOOKUP, AttentionRow
-from bench.report.canvas import INK, STYLE, marks, rendered
+from bench.report.canvas import INK, ON_PAPER, STYLE, marks, rendered
 
 _COLOURS = {"gat": "#D55E00", "gatv2": "#0072B2"}
 _OTHER_COLOUR = "#009E73"
@@ -82,9 +82,11 @@ def _heat_map(axes: Axes, shown: HeatMap) -> None:
             if value >= 0.005:
                 ink = "white" if value > 0.5 else "#555555"
                 text = f"{value:.2f}".lstrip("0") if value < 0.995 else "1"
-                axes.text(key, query, text, ha="center", va="center", fontsize=8, color=ink)
+                axes.text(key, query, text, ha="center", va="center", fontsize=8, color=ink, gid=ON_PAPER)
         axes.plot([line.index(max(line)) - 0.34], [query - 0.33], **_favourite(4.5))
-        axes.add_patch(Rectangle((query - 0.47, query - 0.47), 0.94, 0.94, fill=False, edgecolor=INK, linewidth=1.4))
+        axes.add_patch(
+            Rectangle((query - 0.47, query - 0.47), 0.94, 0.94, fill=False, edgecolor=INK, linewidth=1.4, gid=ON_PAPER)
+        )
     axes.set_xticks(range(len(shown.sources)), shown.sources)
     axes.set_yticks(range(len(shown.targets)), shown.targets)
     axes.xaxis.tick_top()

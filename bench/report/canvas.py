@@ -57,6 +57,8 @@ STYLE = {
     "axes.facecolor": "none",
     "legend.frameon": False,
 }
+ON_PAPER = "on paper"
+"""The gid of what lies on a picture, which stays light on a dark screen: so does its ink stay as it is."""
 _SAID = "mark: "
 _SAYING = re.compile(rb'<g id="mark: ([^"]*)">')
 WIDTH_IN = 4.6  # narrow, so that its text is still read on a phone
@@ -139,4 +141,10 @@ def rendered(figure: Figure, kind: str) -> bytes:
     figure.savefig(target, format=kind, dpi=_PNG_DPI, metadata=metadata)
     figure.set_layout_engine("none")  # laid out once, for both formats
     image = target.getvalue()
-    return _SAYING.sub(rb'<g class="mark">\n<title>\1</title>', image) if kind == "svg" else image
+    return _classed(image) if kind == "svg" else image
+
+
+def _classed(svg: bytes) -> bytes:
+    """Groups that a page treats alike have a class, since an id is given once."""
+    svg = svg.replace(b'<g id="%s">' % ON_PAPER.encode(), b'<g class="on-paper">')
+    return _SAYING.sub(rb'<g class="mark">\n<title>\1</title>', svg)
