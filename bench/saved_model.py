@@ -45,10 +45,13 @@ class SavedModel:
 
         Args:
             x: [N, F] features as the data set has them; normalised here if the protocol says so.
-            edge_index: [2, E] sources and targets, each direction an edge of its own; self-loops are added here.
+            edge_index: [2, E] sources and targets, each direction an edge of its own, without self-loops;
+                they are added here if the protocol says so.
         """
         backend = BACKENDS.get(self.job.backend)
-        graph = Graph(x.shape[0], edge_index).with_self_loops()
+        graph = Graph(x.shape[0], edge_index)
+        if self.job.protocol.self_loops:
+            graph = graph.with_self_loops()
         x = x.to(getattr(torch, self.job.protocol.dtype))
         inputs = Inputs(
             x=row_normalised(x) if self.job.protocol.row_normalise else x,

@@ -76,6 +76,20 @@ def test_a_loaded_network_scores_on_the_test_nodes_what_was_recorded(ran, cell):
     assert accuracy == pytest.approx(best_fit(ran, cell).test)
 
 
+def test_a_network_that_was_trained_without_self_loops_predicts_without_them(small, cpu, tmp_path):
+    from bench.jobs import run_job
+    from bench.plan import cells, fit_jobs
+    from bench.rig import Place
+
+    asked = small.model_copy(update={"protocol": small.protocol.model_copy(update={"self_loops": False})})
+    fitted = run_job(fit_jobs(asked, cells(asked), {})[0], Place(cpu.slots()[0], models=str(tmp_path)))
+    (path,) = tmp_path.glob(f"*{saved_model.SUFFIX}")
+    model = saved_model.load(path)
+    x, edge_index, y, test_nodes = graph_and_test_nodes(model.job)
+    predicted = model.logits(x, edge_index).argmax(1)
+    assert float((predicted == y)[test_nodes].double().mean()) == pytest.approx(fitted.test)
+
+
 def test_what_is_no_network_is_refused_in_a_sentence_and_none_of_its_code_runs(tmp_path):
     class Runs:
         def __reduce__(self):
