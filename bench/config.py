@@ -185,7 +185,7 @@ class Training(Asked):
 
 
 class FloatRange(Asked):
-    """A number between `low` and `high`."""
+    """A number between `low` and `high`, of a setting that need not be whole."""
 
     low: float
     high: float

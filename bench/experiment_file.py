@@ -9,10 +9,12 @@ from bench import settings, toml_file
 from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches, thread_name
 from bench.errors import UserError, unknown
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins
-from bench.study_config import SCHEMAS, AttentionStudy, LookupArchitecture, LookupStudy, Study
+from bench.study_config import SCHEMAS, AttentionGraph, AttentionStudy, LookupArchitecture, LookupStudy, Study
 from bench.task import DatasetInfo
 
 FOLDER = Path(__file__).parent / "experiments"
+Trained = Experiment | AttentionGraph
+"""What says how networks are trained on data sets."""
 
 
 def names() -> list[str]:
@@ -97,13 +99,34 @@ def problems(experiment: Experiment) -> Iterator[str]:
     yield from misspelt
     if not misspelt:  # else what names it rightly would be told of, too
         yield from _reference_problems(experiment)
-    for name, text in settings.problems(experiment.tuning.space, experiment.architecture, experiment.training):
-        yield f"tuning.space.{name!r}: {text}"
+    yield from _repetitions(experiment)
+    yield from _space_problems(experiment)
     for name, values in experiment.sweep.items():
         for text in settings.value_problems(name, values, experiment.architecture, experiment.training):
             yield f"sweep.{name!r}: {text}"
-    yield from _split_problems(experiment)
-    yield from _batch_problems(experiment)
+    yield from _training_problems(experiment.datasets, experiment)
+    yield from _regression_problems(experiment)
+
+
+def _repetitions(experiment: Experiment) -> Iterator[str]:
+    """What would be done twice for nothing, or told apart too late."""
+    listed = {
+        "tuning.seeds": experiment.tuning.seeds,
+        "timing.threads": experiment.timing.threads,
+        "timing.tracks": experiment.timing.tracks,
+        "statistics.rivals": experiment.statistics.rivals,
+    }
+    for key, values in listed.items():
+        yield from _repeated(key, values)
+
+
+def _space_problems(experiment: Experiment) -> Iterator[str]:
+    """What is searched must be possible, and nothing else may decide it."""
+    tuning = experiment.tuning
+    for name, text in settings.problems(tuning.space, experiment.architecture, experiment.training):
+        yield f"tuning.space.{name!r}: {text}"
+    if tuning.max_epochs and "training.max_epochs" in tuning.space:
+        yield "tuning.space.'training.max_epochs': tuning.max_epochs says how long trials train; take either away"
 
 
 def _study_problems(study: Study) -> Iterator[str]:
@@ -123,7 +146,7 @@ def _study_problems(study: Study) -> Iterator[str]:
         yield from name_problems("lookup.protocol.layer", study.lookup.protocol.layer, OPERATORS)
         yield from name_problems("graph.backend", [study.graph.backend], BACKENDS)
         yield from name_problems("graph.dataset", [study.graph.dataset], DATASETS)
-        yield from _about_graphs("graph.dataset", [study.graph.dataset], "attention is examined on")
+        yield from _graph_problems(study.graph)
 
 
 def _lookup_problems(study: LookupStudy) -> Iterator[str]:
@@ -137,11 +160,18 @@ def _lookup_problems(study: LookupStudy) -> Iterator[str]:
             yield f"published.curves.model: {unknown('model', curve.model, names)}"
 
 
+def _graph_problems(graph: AttentionGraph) -> Iterator[str]:
+    unshown = list(_about_graphs("graph.dataset", [graph.dataset], "attention is examined on"))
+    yield from unshown
+    if not unshown:  # else what follows from it would be told of, too
+        yield from (f"graph.{text}" for text in _training_problems([graph.dataset], graph))
+
+
 def name_problems(key: str, names: Collection[str], plugins: Plugins[Any]) -> Iterator[str]:
     """What is wrong with names of plug-ins that stand under one key."""
     for name in names:
-        if name not in plugins.names():
-            yield f"{key}: {unknown(plugins.kind, name, plugins.names())}"
+        if text := plugins.problem(name):
+            yield f"{key}: {text}"
     yield from _repeated(key, names)
 
 
@@ -165,65 +195,79 @@ def _reference_problems(experiment: Experiment) -> Iterator[str]:
             yield f"{key}: names {', '.join(absent)}; it may name {', '.join(known)}"
 
 
-def _split_problems(experiment: Experiment) -> Iterator[str]:
-    split = experiment.protocol.split
-    for name in experiment.datasets:
-        if split != "default" and not DATASETS.problem(name):
-            offered = DATASETS.get(name).info.splits
-            if split not in offered:
-                yield f"protocol.split: {name} has no split {split!r}; it offers {', '.join(offered)}"
+def _training_problems(datasets: Iterable[str], asked: Trained) -> Iterator[str]:
+    """What keeps networks from being trained on these data sets as is asked."""
+    for info in _known(datasets):
+        yield from _split_problems(info, asked)
+        yield from _link_problems(info, asked)
+        yield from _end_problems(info, asked)
+        yield from _noise_problems(info, asked)
+        yield from _batch_problems(info, asked)
+    batches, layers = asked.training.batches, asked.architecture.layers
+    fanout = batches.fanout if isinstance(batches, NeighbourBatches | LinkBatches) else ()
+    if fanout and len(fanout) != layers:
+        yield f"training.batches.fanout: {len(fanout)} numbers of neighbours for {layers} layers"
 
 
-def _batch_problems(experiment: Experiment) -> Iterator[str]:
-    asked = experiment.training.batches
-    for name in experiment.datasets:
-        if DATASETS.problem(name):
-            continue
-        info = DATASETS.get(name).info
-        yield from _link_problems(experiment, info)
-        yield from _regression_problems(experiment, info)
-        many, whole = info.graphs != 1, isinstance(asked, GraphBatches)
-        if asked and many != whole and not info.has_links:
-            right = "whole graphs" if many else "random walks or neighbours"
-            yield f"training.batches: {name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"
-    fanout = asked.fanout if isinstance(asked, NeighbourBatches | LinkBatches) else ()
-    if fanout and len(fanout) != experiment.architecture.layers:
-        yield (
-            f"training.batches.fanout: {len(fanout)} numbers of neighbours for {experiment.architecture.layers} layers"
-        )
+def _known(names: Iterable[str]) -> Iterator[DatasetInfo]:
+    """What is known of the data sets that there are; of the others it has been said."""
+    return (DATASETS.get(name).info for name in names if not DATASETS.problem(name))
 
 
-def _link_problems(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
+def _split_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
+    split = asked.protocol.split
+    if split not in ("default", *info.splits):
+        yield f"protocol.split: {info.name} has no split {split!r}; it offers {', '.join(info.splits)}"
+
+
+def _link_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
     """A data set of links is asked for as such, and no other is."""
     needs = {
-        "training.batches": ("by = 'links'", isinstance(experiment.training.batches, LinkBatches)),
-        "architecture.decoder": ("a table", experiment.architecture.decoder is not None),
+        "training.batches": ("by = 'links'", isinstance(asked.training.batches, LinkBatches)),
+        "architecture.decoder": ("a table", asked.architecture.decoder is not None),
     }
     for key, (what, given) in needs.items():
         if info.has_links and not given:
             yield f"{key}: {info.name} is about links between nodes, so it must be {what}"
         if given and not info.has_links:
             yield f"{key}: {info.name} is about nodes, so it cannot be {what}"
-    if experiment.protocol.validation_edges and not info.has_links:
+    if asked.protocol.validation_edges and not info.has_links:
         yield f"protocol.validation_edges: {info.name} has no links that validate"
 
 
-def _regression_problems(experiment: Experiment, info: DatasetInfo) -> Iterator[str]:
-    """Numbers of whole graphs need a network that says some, and have no score that rises."""
-    gated = experiment.architecture.ends == "gated"
-    if gated != info.is_regression:
+def _end_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
+    """Numbers of whole graphs need a network that says some."""
+    if (asked.architecture.ends == "gated") != info.is_regression:
         about = "numbers of whole graphs, so it must be" if info.is_regression else "nodes or links, so it cannot be"
         yield f"architecture.ends: {info.name} is about {about} 'gated'"
-    if not info.is_regression:
-        return
-    if experiment.training.stop_on not in ("loss", "never"):
-        yield f"training.stop_on: {info.name} is scored by an error, so it must be 'loss' or 'never'"
-    unfit = {
-        "tuning.trials": experiment.tuning.trials,
-        "timing.rounds": experiment.timing.rounds,
-        "protocol.edge_noise": experiment.protocol.edge_noise,
-    }
-    yield from (f"{key}: {info.name} is about numbers of whole graphs, so it must be 0" for key in unfit if unfit[key])
+
+
+def _noise_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
+    """Of many graphs nearly every false edge would join two of them, and so be none."""
+    if asked.protocol.edge_noise and info.graphs != 1:
+        about = "numbers of whole graphs" if info.is_regression else "many graphs, which no edge joins"
+        yield f"protocol.edge_noise: {info.name} is about {about}, so it must be 0"
+
+
+def _batch_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
+    batches = asked.training.batches
+    many, whole = info.graphs != 1, isinstance(batches, GraphBatches)
+    if batches and many != whole and not info.has_links:
+        right = "whole graphs" if many else "random walks or neighbours"
+        yield f"training.batches: {info.name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"
+
+
+def _regression_problems(experiment: Experiment) -> Iterator[str]:
+    """Numbers of whole graphs have no score that rises."""
+    unfit = {"tuning.trials": experiment.tuning.trials, "timing.rounds": experiment.timing.rounds}
+    for info in _known(experiment.datasets):
+        if not info.is_regression:
+            continue
+        if experiment.training.stop_on not in ("loss", "never"):
+            yield f"training.stop_on: {info.name} is scored by an error, so it must be 'loss' or 'never'"
+        for key in unfit:
+            if unfit[key]:
+                yield f"{key}: {info.name} is about numbers of whole graphs, so it must be 0"
 
 
 def _unshown(experiment: Experiment) -> Iterator[str]:
@@ -231,6 +275,6 @@ def _unshown(experiment: Experiment) -> Iterator[str]:
 
 
 def _about_graphs(key: str, names: Iterable[str], what: str) -> Iterator[str]:
-    for name in names:
-        if not DATASETS.problem(name) and DATASETS.get(name).info.is_regression:
-            yield f"{key}: {name} is about numbers of whole graphs, not what {what}; a part of a table can name it"
+    for info in _known(names):
+        if info.is_regression:
+            yield f"{key}: {info.name} is about numbers of whole graphs, not what {what}; a part of a table can name it"

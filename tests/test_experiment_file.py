@@ -59,6 +59,25 @@ BROKEN = {
         "[tuning]\nspace = { 'architecture.heads' = { choices = [8, -1] } }",
         ["architecture.heads", "-1"],
     ),
+    "a range of a setting that counts": (
+        "[tuning]\nspace = { 'architecture.hidden' = { low = 4, high = 32 } }",
+        ["tuning.space.'architecture.hidden': a range has numbers between whole ones", "choices"],
+    ),
+    "a range of a setting that is true or false": (
+        "[tuning]\nspace = { 'architecture.bias' = { low = 0, high = 1 } }",
+        ["tuning.space.'architecture.bias': a range has numbers between whole ones", "choices"],
+    ),
+    "epochs that are searched and set": (
+        "[tuning]\nmax_epochs = 5\nspace = { 'training.max_epochs' = { choices = [100, 1000] } }",
+        ["tuning.space.'training.max_epochs': tuning.max_epochs says", "take either away"],
+    ),
+    "a tuning seed twice": ("[tuning]\nseeds = [7, 7]", ["tuning.seeds: names something twice: [7, 7]"]),
+    "a number of threads twice": ("[timing]\nthreads = [2, 2]", ["timing.threads: names something twice"]),
+    "a track twice": (
+        "[timing]\ntracks = ['as_shipped', 'as_shipped']",
+        ["timing.tracks: names something twice"],
+    ),
+    "a rival twice": ("[statistics]\nrivals = ['scatter', 'scatter']", ["statistics.rivals: names something twice"]),
     "a split that the data set does not offer": ("[protocol]\nsplit = 'public'", ["blocks has no split 'public'"]),
     "a self-test of a back end that is not compared": ("[timing]\nself_test = 'dgl'", ["self_test", "dgl"]),
     "whole graphs of a data set that is one": (
@@ -143,6 +162,11 @@ def test_a_generated_data_set_takes_sizes_in_its_name(tmp_path):
 def test_sizes_that_are_not_understood_are_refused_with_how_to_write_them(tmp_path):
     with pytest.raises(UserError, match=r"datasets: powerlaw-n500-q4: 'q4' is not understood.*powerlaw-n10000-d10"):
         read(tmp_path, GOOD.replace("blocks", "powerlaw-n500-q4"))
+
+
+def test_false_edges_between_many_graphs_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"protocol\.edge_noise: ppi is about many graphs.*so it must be 0"):
+        read(tmp_path, GOOD.replace("blocks", "ppi") + "[protocol]\nedge_noise = 0.1")
 
 
 def test_broken_toml_is_refused_with_its_line(tmp_path):

@@ -295,6 +295,29 @@ def test_heads_that_do_not_divide_the_features_are_refused(tmp_path):
         read(tmp_path, LOOKUP.replace("heads = 2", "heads = 3"))
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[graph.protocol]\nsplit = 'public'", "graph.protocol.split: blocks has no split 'public'; it offers random"),
+        ("[graph.architecture]\nends = 'gated'", "graph.architecture.ends: blocks is about nodes"),
+        (
+            "[graph.training.batches]\nby = 'whole graphs'\ngraphs = 2",
+            "graph.training.batches: blocks is one graph, so take batches by random walks or neighbours",
+        ),
+    ],
+)
+def test_the_graph_of_a_study_is_held_to_what_its_data_offer(tmp_path, table, said):
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, f"{ATTENTION}{table}\n")
+
+
+def test_a_study_takes_a_generated_graph_with_sizes_in_its_name(tmp_path):
+    study = read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-d4"'))
+    assert study.graph.dataset == "powerlaw-n500-d4"
+    with pytest.raises(UserError, match=r"graph\.dataset: powerlaw-n500-q4: 'q4' is not understood"):
+        read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-q4"'))
+
+
 def test_a_grid_is_not_taken_for_a_study_nor_a_study_for_a_grid(tmp_path):
     with pytest.raises(UserError, match="not a study"):
         experiment_file.read_study(experiment_file.find("smoke"))
