@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from bench import experiment_file, plan
 from bench.cli import DONE, FAILED, say
-from bench.config import Experiment
+from bench.config import Experiment, Statistics, Timing, Tuning
 from bench.outcomes import Checked, NotDone
 from bench.progress import display, title
 from bench.report.wording import Footnotes
@@ -46,13 +46,19 @@ def execute(arguments: argparse.Namespace) -> int:
 
 _HEADERS = ["back end", "operator", "data", "device", "parity", "worst float64", "worst timed dtype", "checks"]
 _COMPARISON_HEADERS = ["cell", "graph", "dtype", "compared", "difference", "allowed", "passed", "note"]
+_UNUSED = {"fewer_seeds": {}, "tuning": Tuning(), "timing": Timing(rounds=0), "statistics": Statistics(), "sweep": {}}
+"""What an experiment says of other things than parity, unsaid: it may name what is not checked here."""
 
 
 def _chosen(arguments: argparse.Namespace) -> Experiment:
     experiment = experiment_file.read(experiment_file.find(arguments.experiment))
     kinds = ("backends", "operators", "datasets", "devices")
     changed = {kind: tuple(getattr(arguments, kind)) for kind in kinds if getattr(arguments, kind)}
-    return experiment_file.checked(experiment.model_copy(update=changed), "the command line")
+    protocol = experiment.protocol.without_noise()
+    if "datasets" in changed:  # of which each has splits of its own; parity asks for none
+        protocol = protocol.model_copy(update={"split": "default"})
+    asked = experiment.model_copy(update=_UNUSED | {"protocol": protocol} | changed)
+    return experiment_file.checked(asked, "the command line")
 
 
 def _check(experiment: Experiment) -> Mapping[CellKey, Done]:
