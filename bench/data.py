@@ -1,12 +1,11 @@
 """What `bench data` does: say which data sets are here, bring them, verify them. Prints nothing itself."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from bench.errors import UserError, unknown
 from bench.task import Dataset, DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
 
 Report = Callable[[str], None]
@@ -31,27 +30,17 @@ class DataRow:
 
 
 def data_rows(
-    datasets: Mapping[str, Dataset],
-    names: Sequence[str] = (),
-    *,
-    fetch: bool = False,
-    verify: bool = False,
-    report: Report,
+    datasets: Iterable[Dataset], *, report: Report, fetch: bool = False, verify: bool = False
 ) -> list[DataRow]:
-    """A row for each named data set, or for all; the failure of one does not keep the others from being done.
+    """A row for each data set; the failure of one does not keep the others from being done.
 
     Args:
-        datasets: What there is, by name.
-        names: Which are meant; all if empty.
+        datasets: Which are meant.
         fetch: Bring what is absent or altered.
         verify: Load each, and compare it with what is said of it.
         report: Gets a line for each thing that is brought or set aside.
-
-    Raises:
-        UserError: there is no data set of that name.
     """
-    chosen = [_named(datasets, name) for name in names] or list(datasets.values())
-    return [_row(dataset, fetch, verify, report) for dataset in chosen]
+    return [_row(dataset, fetch, verify, report) for dataset in datasets]
 
 
 def _row(dataset: Dataset, fetch: bool, verify: bool, report: Report) -> DataRow:
@@ -143,9 +132,3 @@ def _wrong_links(split: str, nodes: Nodes, num_nodes: int) -> Iterator[str]:
     for links in (nodes.train, nodes.validation, nodes.test):
         if not links.numel() or links[:2].min() < 0 or links[:2].max() >= num_nodes:
             yield f"split {split}: a part is empty, or a link leads to a node that does not exist"
-
-
-def _named(datasets: Mapping[str, Dataset], name: str) -> Dataset:
-    if name in datasets:
-        return datasets[name]
-    raise UserError(unknown("data set", name, datasets))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from toy_files import FILES, PINNED, Shelf, put, shelf, store_of, visible
 
+from bench import cli
 from bench.data import DataRow, data_rows
 from bench.datasets import blocks, citeseer, cora_linqs
 from bench.datasets._files import FileStore, Report, cache_folder, sha256
@@ -204,7 +205,7 @@ def row(rows: Sequence[DataRow], name: str) -> DataRow:
 
 
 def test_a_list_shows_every_data_set_and_fetches_none(lines: list[str]) -> None:
-    rows = data_rows(TOYS, report=lines.append)
+    rows = data_rows(TOYS.values(), report=lines.append)
     assert [(row.name, row.state) for row in rows] == [
         ("blocks", "generated"),
         ("cora_linqs", "absent"),
@@ -215,38 +216,42 @@ def test_a_list_shows_every_data_set_and_fetches_none(lines: list[str]) -> None:
 
 
 def test_one_data_set_that_cannot_be_had_does_not_keep_the_others_away(lines: list[str], cache: Path) -> None:
-    rows = data_rows(dict(reversed(TOYS.items())), fetch=True, report=lines.append)
+    rows = data_rows(reversed(TOYS.values()), fetch=True, report=lines.append)
     assert (row(rows, "cora_linqs").state, row(rows, "cora_linqs").place) == ("verified", str(cache))
     assert not row(rows, "cora_linqs").problem
 
 
 def test_a_failed_fetch_is_the_rows_problem(lines: list[str]) -> None:
-    (only,) = data_rows(TOYS, ["citeseer"], fetch=True, report=lines.append)
+    (only,) = data_rows([TOYS["citeseer"]], fetch=True, report=lines.append)
     assert "no source has" in only.problem
 
 
 def test_verifying_says_what_is_absent_and_fetches_nothing(lines: list[str], cache: Path) -> None:
-    (only,) = data_rows(TOYS, ["cora_linqs"], verify=True, report=lines.append)
+    (only,) = data_rows([TOYS["cora_linqs"]], verify=True, report=lines.append)
     assert f"{cache / 'one.txt'}: absent" in only.problem
     assert not cache.exists()
 
 
 def test_verifying_compares_a_data_set_with_what_is_said_of_it(lines: list[str]) -> None:
-    (right,) = data_rows(TOYS, ["blocks"], verify=True, report=lines.append)
+    (right,) = data_rows([TOYS["blocks"]], verify=True, report=lines.append)
     assert not right.problem
     wrong = replace(blocks.DATASET, info=replace(blocks.DATASET.info, edges=3, classes=5))
-    (found,) = data_rows({"blocks": wrong}, verify=True, report=lines.append)
+    (found,) = data_rows([wrong], verify=True, report=lines.append)
     assert "3 edges expected, 2180 found" in found.problem
     assert "5 classes expected, 4 found" in found.problem
 
 
 def test_an_altered_file_shows_in_the_list_with_its_digests(lines: list[str], cache: Path) -> None:
     put(cache, FILES | {"two.txt": b"altered"})
-    found = row(data_rows(TOYS, report=lines.append), "cora_linqs")
+    found = row(data_rows(TOYS.values(), report=lines.append), "cora_linqs")
     assert found.state == "altered"
     assert f"two.txt: expected SHA-256 {PINNED['two.txt']}" in found.note
 
 
-def test_a_name_that_there_is_not_is_the_users_mistake(lines: list[str]) -> None:
-    with pytest.raises(UserError, match=r"'citeser'.*citeseer"):
-        data_rows(TOYS, ["citeser"], report=lines.append)
+def test_a_variant_of_a_data_set_is_named_as_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "qm9-mu", "powerlaw-n500-d4"]) == 0
+    states = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert "absent" in states["qm9-mu"]
+    assert "generated" in states["powerlaw-n500-d4"]
+    assert cli.main(["data", "qm9-muu"]) == 2
+    assert "there is no property 'muu'; did you mean 'mu'?" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def test_the_graph_is_of_the_size_of_ogbn_arxiv():
 
 
 def test_every_count_is_what_the_data_set_says_of_itself():
-    (row,) = data_rows({SMALL.info.name: SMALL}, verify=True, report=lambda line: None)
+    (row,) = data_rows([SMALL], verify=True, report=lambda line: None)
     assert row.problem == ""
     assert row.state == "generated"
 

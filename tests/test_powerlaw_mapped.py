@@ -77,9 +77,9 @@ def test_bit_by_bit_it_is_the_graph_that_powerlaw_makes_in_memory(mapped):
 
 def test_every_count_is_what_the_data_set_says_of_itself():
     small = variant(SIZES)
-    (absent,) = data_rows({small.info.name: small}, report=lambda line: None)
+    (absent,) = data_rows([small], report=lambda line: None)
     assert absent.state == "absent"
-    (row,) = data_rows({small.info.name: small}, fetch=True, verify=True, report=lambda line: None)
+    (row,) = data_rows([small], fetch=True, verify=True, report=lambda line: None)
     assert (row.problem, row.state) == ("", "unverified")
 
 

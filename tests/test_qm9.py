@@ -142,7 +142,7 @@ def test_molecules_with_other_features_than_the_rest_are_refused(folder):
 
 
 def test_what_is_said_of_it_holds_of_its_files(folder):
-    (row,) = data.data_rows({"qm9": qm9.DATASET}, ["qm9"], verify=True, report=print)
+    (row,) = data.data_rows([qm9.DATASET], verify=True, report=print)
     assert (row.problem, row.state) == ("", "unverified")
 
 

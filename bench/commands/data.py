@@ -24,10 +24,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """One line per data set.
 
     Raises:
-        UserError: what could not be brought or verified, a line each, after everything else was.
+        UserError: there is no data set of a name; or what could not be brought or verified, a line each, after
+            everything else was.
     """
-    datasets = {name: DATASETS.get(name) for name in DATASETS.names()}
-    rows = data_rows(datasets, arguments.names, fetch=arguments.fetch, verify=arguments.verify, report=_tell)
+    datasets = [DATASETS.get(name) for name in dict.fromkeys(arguments.names or DATASETS.names())]
+    rows = data_rows(datasets, fetch=arguments.fetch, verify=arguments.verify, report=_tell)
     say(tabulate([_line(row) for row in rows], _HEADERS, tablefmt="simple", intfmt=","))
     for row in rows:
         if row.note and not row.problem:
