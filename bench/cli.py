@@ -52,15 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "\nbench: interrupted; what was finished is recorded, and the same command goes on from there\n"
         )
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output went away, as `head` does; Python would complain once more while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except OSError as problem:
         if problem.filename is None:
             raise
         sys.stderr.write(f"bench: {problem.filename}: {problem.strerror}; {_cure(problem)}\n")
         return USER_ERROR
+    except Exception as problem:
+        if not _is_about_data(problem):
+            raise
+        sys.stderr.write(f"bench: {problem}\n")
+        return USER_ERROR
+
+
+def _is_about_data(problem: Exception) -> bool:
+    """Whether a data set said it; the module of what it raises imports torch, which a command need not wait for."""
+    task = sys.modules.get("bench.task")
+    return task is not None and isinstance(problem, task.DataUnavailable)
 
 
 def _cure(problem: OSError) -> str:
@@ -205,6 +212,13 @@ def say_json(result: object) -> None:
 
 
 def say(text: str) -> None:
-    """One piece of output, on standard output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """One piece of output, on standard output; to nobody once its reader went away, as `head` does."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError as problem:
+        # Nowhere from now on: Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(problem, BrokenPipeError):
+            problem.filename = "standard output"
+            raise

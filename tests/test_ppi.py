@@ -89,6 +89,7 @@ def test_the_digest_is_that_of_the_files_which_are_here(folder):
         ("train_graph.json", b'{"links": [{"source": 0, "target": 99}]}', "names a node that has no row"),
         ("valid_feats.npy", pickle.dumps(np.ones(3)), "not an array"),
         ("valid_graph_id.npy", b"", "not an array"),
+        ("test_feats.npy", b"PK\x03\x04 and no more", "not an array"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused_by_name(folder, name, content, said):
@@ -101,6 +102,24 @@ def test_an_array_of_objects_is_not_unpickled(folder):
     np.save(folder / "train_labels.npy", np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(DataUnavailable, match=r"train_labels\.npy: not an array"):
         ppi.DATASET.load()
+
+
+def test_an_archive_of_arrays_is_no_array(folder):
+    with (folder / "train_feats.npy").open("wb") as file:
+        np.savez(file, np.ones((72, 6)))
+    with pytest.raises(DataUnavailable, match=r"train_feats\.npy: not an array"):
+        ppi.DATASET.load()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="there is no file here that even root cannot read")
+@pytest.mark.parametrize("command", ["list datasets", "data ppi"])
+def test_a_file_that_cannot_be_read_is_one_line(folder, command, capsys):
+    path = folder / "train_feats.npy"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    assert cli.main(command.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"bench: {path}: cannot be read")
 
 
 def test_rows_that_do_not_fit_each_other_are_refused(folder):
@@ -184,6 +203,18 @@ def test_without_the_files_each_row_says_how_to_bring_them(tmp_path, monkeypatch
     rows = run(tmp_path, "--only", "ppi/gat/ppi/scatter")
     assert rows["ppi/gat/ppi/scatter"]["verdict"] == "not run"
     assert "bench data ppi --fetch" in rows["ppi/gat/ppi/scatter"]["verdict_detail"]
+
+
+def test_where_data_are_counted_a_broken_file_is_a_reason(folder, tmp_path):
+    (folder / "train_feats.npy").write_bytes(b"PK\x03\x04 and no more")
+    results = ["--results", str(tmp_path / "results")]
+    assert cli.main(["tables", "gat-table1", "--only", "ppi-sizes/ppi/nodes/loader", "--mlflow", "off", *results]) == 0
+    assert cli.main(["report", "gat-table1", *results]) == 0
+    found = json.loads((tmp_path / "results" / "gat-table1" / "table.json").read_text())
+    (row,) = (row for row in found["rows"] if row["row"] == "ppi-sizes/ppi/nodes/loader")
+    assert row["verdict"] == "not run"
+    assert "train_feats.npy: not an array" in row["verdict_detail"]
+    assert "`bench data ppi --verify`" in row["verdict_detail"]
 
 
 @pytest.mark.slow

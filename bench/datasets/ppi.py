@@ -16,6 +16,7 @@ graphs in the same layout can be run, but what comes out says that it is not PPI
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,10 +139,10 @@ def _links(contents: Mapping[str, bytes], name: str, nodes: int) -> tuple[Intege
 
 def _loaded(contents: Mapping[str, bytes], name: str) -> npt.NDArray[Any]:
     try:
-        array: npt.NDArray[Any] = np.load(io.BytesIO(contents[name]), allow_pickle=False)
-    except (ValueError, EOFError) as problem:
+        array = np.load(io.BytesIO(contents[name]), allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile) as problem:
         raise DataUnavailable(f"{name}: not an array: {problem}") from None
-    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise DataUnavailable(f"{name}: not an array of finite numbers")
     return array
 

@@ -88,7 +88,11 @@ def _sample(line: Line) -> Sample:
     if lacking := [file.name for file in dataset.files() if file.state in ("absent", "altered")]:
         reason = f"{', '.join(lacking[:1])}: not here; `bench data {line.subject} --fetch` brings it"
         return Sample(barred=reason, missing=reason)
-    data, nodes = _loaded(line.subject)
+    try:
+        data, nodes = _loaded(line.subject)
+    except DataUnavailable as problem:
+        reason = f"{problem}; `bench data {line.subject} --verify` says where, and what to do"
+        return Sample(barred=reason, missing=reason)
     return Sample(values={0: COUNTS[line.column](data, nodes)}, differs=data.differs)  # type: ignore[index]
 
 
