@@ -30,13 +30,20 @@ def find(kind: str, name: str, folder: Path) -> Path:
     """
     known = names(folder)
     if name.endswith(".toml"):
-        path = Path(name).expanduser()
+        path = _expanded(name)
         if not path.is_file():
             raise UserError(f"{name}: no such file; give a path to a .toml file or one of {', '.join(known)}")
         return path
     if name not in known:
         raise UserError(unknown(kind, name, known))
     return folder / f"{name}.toml"
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name}: there is no user of that name; give a path to a .toml file") from None
 
 
 def content(path: Path) -> dict[str, Any]:

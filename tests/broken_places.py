@@ -210,6 +210,7 @@ def _options() -> Iterator[Broken]:
         ("tables gat-table2 --dry-run", "--minutes", ("0", "-1", "nan", "inf", "long")),
         ("tables gat-table2 --dry-run", "--only", ("nobody/*", "[")),
         ("ui", "--port", ("0", "-1", "70000", "http", "80.5")),
+        ("cluster-demo", "--workers", ("0", "-1", "two")),
         ("overhead", "--pairs", ("0", "-1", "two")),
         ("overhead", "--epochs", ("0", "none")),
         ("parity smoke", "--backends", ("pyk", "")),
@@ -222,7 +223,9 @@ def _options() -> Iterator[Broken]:
             yield Broken(f"option, {command} {option} {value!r}", (*arguments, *results), (said,))
     for words in (
         "", "runn", "lst", "run smoke twice", "list backend", "mlflow fill", "data --fetsh", "compare one",
-        "run --results", "tables no-such-table", "report no-such-run", "run ./smoke", "run smoke.tom",
+        "run --results", "run ~nobody-of-this-name/e.toml", "tables no-such-table",
+        "tables gat-table2 --full --seeds 3", "report smoke --all", "report --all --into README.md",
+        "report no-such-run", "run ./smoke", "run smoke.tom",
     ):  # fmt: skip
         yield Broken(f"words, {words!r}", tuple(words.split()), ())
 
@@ -239,6 +242,7 @@ def _environments() -> Iterator[Broken]:
         ("BENCH_CACHE", "/proc/nothing", ("data", "cora_linqs", "--fetch")),
         ("BENCH_CACHE", "~nobody-of-this-name/x", ("data", "cora_linqs", "--fetch")),
         ("BENCH_DATA", "~nobody-of-this-name/x", data),
+        ("BENCH_CACHE", "{folder}/file", ("overhead", "--pairs", "1")),
         ("BENCH_RESULTS", "{folder}/file", ("run", "smoke")),
         ("BENCH_RESULTS", "{folder}/file/inside", ("run", "smoke")),
         ("BENCH_RESULTS", "/proc/nothing", ("run", "smoke")),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import postgres, ui
-from bench.cli import add_results, say
+from bench.cli import add_results, positive, say
 from bench.errors import UserError
 
 HOST = postgres.HOST
@@ -23,7 +23,7 @@ EXPERIMENT = "smoke"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench cluster-demo`."""
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="Dask workers of one slot each (default: 2)"
+        "--workers", type=positive, default=2, metavar="N", help="Dask workers of one slot each (default: 2)"
     )
     parser.add_argument("--keep", action="store_true", help="leave everything up until Ctrl-C, to look around")
     add_results(parser)

@@ -33,7 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Rewrite tables, plots and report.html and print the table, or fill a document's place for it."""
+    """Rewrite tables, plots and report.html and print the table, or fill a document's place for it.
+
+    Raises:
+        UserError: `--all` is asked for with a name or a file; or as `ResultsFolder.asked`.
+    """
+    if arguments.all and (arguments.experiment or arguments.into):
+        raise UserError("--all rewrites every experiment and table; leave out the name and --into, or --all")
     if arguments.all or (arguments.experiment is None and arguments.into is None):
         _overview(arguments)
         return DONE

@@ -75,8 +75,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
     from bench.report import study as study_report
 
     if arguments.dry_run:
-        jobs = study_jobs.of_study(study, folder.records())
-        say(f"{len(jobs)} jobs, {sum(record is not None for _, record in jobs)} recorded")
+        _dry_study(study, folder, arguments)
         return DONE
     errors = studies.run(study, folder, Options.chosen(arguments, folder), arguments.mlflow)
     if arguments.json:
@@ -91,12 +90,29 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
 def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
     nobody = LiveTracking("off", folder, experiment)
     grid = Grid(experiment, folder, PlainDisplay(), nobody, Options.chosen(arguments, folder))
-    for cell in plan.cells(experiment):
+    cells = plan.cells(experiment)
+    phases = {
+        phase: {"jobs": len(jobs), "recorded": len(jobs) - len(grid.missing(jobs))}
+        for phase, jobs in grid.forecast.phases.items()
+    }
+    if arguments.json:
+        named = [cell._asdict() for cell in cells]
+        say_json({"cells": named, "phases": phases, "left_s": grid.left_s(), "measured": grid.is_measured()})
+        return
+    for cell in cells:
         say(f"  {cell}")
-    for phase, jobs in grid.forecast.phases.items():
-        missing = grid.missing(jobs)
-        say(f"{phase:7} {len(jobs):4} jobs, {len(jobs) - len(missing)} recorded")
+    for phase, count in phases.items():
+        say(f"{phase:7} {count['jobs']:4} jobs, {count['recorded']} recorded")
     say(_expectation(grid))
+
+
+def _dry_study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
+    jobs = study_jobs.of_study(study, folder.records())
+    recorded = sum(record is not None for _, record in jobs)
+    if arguments.json:
+        say_json({"jobs": len(jobs), "recorded": recorded})
+    else:
+        say(f"{len(jobs)} jobs, {recorded} recorded")
 
 
 def _overview(experiment: Experiment) -> str:

@@ -32,8 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", default="", metavar="ROW", help="rows with this id, or whose id begins so or matches it"
     )
-    parser.add_argument("--seeds", type=positive, metavar="N", help="so many seeds for every row, whatever its verdict")
-    parser.add_argument("--full", action="store_true", help="as many seeds as the paper has runs; takes hours")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--seeds", type=positive, metavar="N", help="so many seeds for every row, whatever its verdict")
+    amount.add_argument("--full", action="store_true", help="as many seeds as the paper has runs; takes hours")
     parser.add_argument("--minutes", type=above_zero, metavar="M", help="time budget per table instead of the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the rows that would be run, and stop")
     parser.add_argument("--json", action="store_true", help="print table.json instead of the table")
