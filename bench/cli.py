@@ -57,17 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"bench: {problem.filename}: {problem.strerror}; {_cure(problem)}\n")
         return USER_ERROR
-    except Exception as problem:
-        if not _is_about_data(problem):
-            raise
-        sys.stderr.write(f"bench: {problem}\n")
-        return USER_ERROR
-
-
-def _is_about_data(problem: Exception) -> bool:
-    """Whether a data set said it; the module of what it raises imports torch, which a command need not wait for."""
-    task = sys.modules.get("bench.task")
-    return task is not None and isinstance(problem, task.DataUnavailable)
 
 
 def _cure(problem: OSError) -> str:

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bench.errors import UserError
 from implementations.contract import Graph
 from implementations.features import is_sparse
 
@@ -143,7 +144,7 @@ class Dataset(Protocol):
         ...
 
 
-class DataUnavailable(Exception):
+class DataUnavailable(UserError):
     """No source has the data, or a file is not what it should be; the text says which and what to do."""
 
 

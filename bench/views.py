@@ -182,8 +182,9 @@ class LiveTracking:
         self._thread.join()
 
     def _follow(self) -> None:
-        from bench.tracking.mlflow_store import TrackingUnavailable
-        from bench.tracking.writer import Tracking
+        with self._at_work:  # importing MLflow keeps a core busy for seconds
+            from bench.tracking.mlflow_store import TrackingUnavailable
+            from bench.tracking.writer import Tracking
 
         try:
             with self._at_work:

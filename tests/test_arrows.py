@@ -52,7 +52,7 @@ ALLOWED = {
     "bench.work": {"bench.config", "bench.study_config"},
     "bench.outcomes": {"bench.config"},
     "bench.records": {"bench.config", "bench.errors", "bench.outcomes", "bench.work"},
-    "bench.task": {"implementations.contract", "implementations.features"},
+    "bench.task": {"bench.errors", "implementations.contract", "implementations.features"},
     "bench.speed.floor": {"implementations.contract"},
     "bench.speed.ceilings": {"bench.device", "bench.outcomes"},
     "bench.speed.anatomy": {"implementations.contract"},

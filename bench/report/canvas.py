@@ -62,6 +62,8 @@ ON_PAPER = "on paper"
 _SAID = "mark: "
 _SAYING = re.compile(rb'<g id="mark: ([^"]*)">')
 WIDTH_IN = 4.6  # narrow, so that its text is still read on a phone
+_LEGEND_CHARACTERS = 48  # in a line of such a width
+_OF_A_MARK = 4  # as wide as so many characters, with its distance from the text
 _PNG_DPI = 150
 
 
@@ -129,7 +131,8 @@ def legend(figure: Figure, results: Results, backends: Sequence[str], more: Sequ
             colour, marker = look(backend, results)
             marks.append(Line2D([], [], color=colour, marker=marker, linestyle="none", label=backend))
     handles = [*marks, *more]
-    columns = len(handles) if len(handles) <= 4 else (len(handles) + 1) // 2
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (longest + _OF_A_MARK)))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
