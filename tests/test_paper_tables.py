@@ -15,7 +15,7 @@ from bench.kind import Sample
 from bench.paper import table_file
 from bench.paper.rows import PaperTable
 from bench.plugins import EXPERIMENT_KINDS
-from bench.report import paper
+from bench.report import paper, paper_grids
 
 TABLE = """
 title = "A small table"
@@ -136,7 +136,7 @@ def test_the_overview_names_the_rows_of_each_verdict(finished):
 def test_diverged_runs_are_counted_beside_the_seeds():
     row = PaperTable.of("t", table_file.of("gat-table2"), []).compared()[0]
     sample = Sample(values={0: 80.0, 1: 81.0}, failures={"diverged": 1}, retried=2)
-    assert paper.seeds(replace(row, sample=sample)) == "2 (1 diverged, 2 tried again)"
+    assert paper_grids.seeds(replace(row, sample=sample)) == "2 (1 diverged, 2 tried again)"
 
 
 def test_a_dry_run_names_rows_and_writes_nothing(tmp_path, capsys):

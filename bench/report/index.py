@@ -22,6 +22,7 @@ from bench.report import (
     lookup,
     paper,
     paper_curves,
+    paper_grids,
     plots,
     scaling_grid,
     special,
@@ -169,7 +170,7 @@ def _of_table(folder: ResultsFolder, found: PaperTable) -> Entry:
     notes = Footnotes()
     make = _Maker(found.name, found.table.title, tuple(paper.commands(found)))
     drawn = gallery.on_show(folder, lambda: paper_curves.draw(found, kinds=("svg",)))
-    tables = paper.grids(found, notes)
+    tables = paper_grids.grids(found, notes)
     exhibit = make("papers", tables, drawn, notes.lines())
     return Entry(found.name, found.table.title, paper.provenance(found), tuple(paper.headlines(found)), (exhibit,))
 
