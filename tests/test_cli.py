@@ -10,6 +10,7 @@ import time
 
 import psutil
 import pytest
+from fault_tools import tiny
 
 from bench import cli
 from bench.commands import overhead
@@ -186,24 +187,11 @@ def test_every_command_says_its_exit_codes(capsys):
         assert "Exit codes: 0 done" in capsys.readouterr().out
 
 
-TINY = """
-title = "tiny"
-backends = ["scatter"]
-operators = ["gat"]
-datasets = ["blocks"]
-devices = ["cpu"]
-seeds = [0]
-training = { max_epochs = 2 }
-timing = { rounds = 0 }
-"""
-
-
 @pytest.mark.usefixtures("foreign")
 def test_a_back_end_that_computes_something_else_is_exit_code_1(tmp_path, capsys):
     assert cli.main(["parity", "smoke", "--backends", "wrong"]) == 1
     assert "FAILED [1]" in capsys.readouterr().out
-    path = tmp_path / "wrong.toml"
-    path.write_text(TINY.replace("scatter", "wrong"))
+    path = tiny(tmp_path, ("scatter", "wrong"))
     assert cli.main(["run", str(path), "--mlflow", "off"]) == 1
 
 
@@ -214,8 +202,7 @@ def test_a_program_that_asks_for_json_gets_nothing_else(command, capsys):
 
 
 def test_a_run_that_is_asked_for_json_prints_its_cells_and_nothing_else(tmp_path, capsys):
-    path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
+    path = tiny(tmp_path, ("seeds = [0, 1, 2]", "seeds = [0]"), ("trials = 3", "trials = 1"))
     assert cli.main(["run", str(path), "--mlflow", "off", "--json"]) == 0
     (cell,) = json.loads(capsys.readouterr().out)["cells"]
     assert cell["backend"] == "scatter"
