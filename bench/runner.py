@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -12,6 +12,7 @@ from bench.config import Experiment
 from bench.durations import roughly
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
+from bench.history import History
 from bench.options import Options
 from bench.outcomes import Checked, NotDone
 from bench.plugins import DATASETS
@@ -62,9 +63,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         found = self.folder.records()
-        self._done = records.latest(found)
-        self._basis = {record.job.question: record.job.basis for record in found}  # of the newest
-        self._tried: set[str] = set()
+        self.history = History(self.folder.path, found, retry=self.options.retry)
         self._estimates = Estimates(self.experiment, found)
         self.forecast = self._foreseen()
         budget = self.experiment.budget
@@ -92,22 +91,18 @@ class Grid:
         self._mend()
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))
-        able = plan.passed(checks, self._done)
+        able = plan.passed(checks, self.history.latest)
         timings = self._timed(plan.speed_jobs(self.experiment, able, self._crew.machine))
-        cost = plan.EpochCost.of(self.experiment, self._recorded(timings))
+        cost = plan.EpochCost.of(self.experiment, self.history.of(timings))
         studies = self._studies(able, cost)
         self._together(studies)
         fits = self._fit(able, cost)
-        return sum(_has_failed(record) for record in self._recorded([*checks, *timings, *studies, *fits]))
-
-    def missing(self, jobs: Iterable[Job]) -> list[Job]:
-        """Those without a record that stands."""
-        return [job for job in jobs if not self._stands(job.id)]
+        return sum(_has_failed(record) for record in self.history.of([*checks, *timings, *studies, *fits]))
 
     def left_s(self) -> float:
         """Expected seconds until all is done."""
         parallel = max(map(self._crew.size, self.experiment.devices))
-        return self.forecast.left_s(self._estimates, self._stands, max(1, parallel))
+        return self.forecast.left_s(self._estimates, self.history.stands, max(1, parallel))
 
     def is_measured(self) -> bool:
         """Whether the expectation rests on records rather than on a rough model."""
@@ -117,9 +112,9 @@ class Grid:
         """With the fits of now, once the gate and the studies have decided what those are."""
         forecast = Forecast.of(self.experiment)
         checks = plan.parity_jobs(self.experiment)
-        if not self.missing(checks):
-            able = plan.passed(checks, self._done)
-            forecast.phases["fit"] = plan.fit_jobs(self.experiment, able, self._done) or forecast.phases["fit"]
+        if not self.history.missing(checks):
+            able = plan.passed(checks, self.history.latest)
+            forecast.phases["fit"] = plan.fit_jobs(self.experiment, able, self.history.latest) or forecast.phases["fit"]
         return forecast
 
     def _bring_data(self) -> None:
@@ -130,10 +125,10 @@ class Grid:
 
     def _mend(self) -> None:
         """What an earlier run left broken, before anything is added to it."""
-        best_models.sweep(self.folder.path, self._done.values())
+        best_models.sweep(self.folder.path, self.history.latest.values())
         notices = [records.mend(self.folder.path)]
         if self.experiment.tuning.trials and self.options.storage_url:
-            notices += study_store.mend(self.options.storage_url, self._done.values())
+            notices += study_store.mend(self.options.storage_url, self.history.latest.values())
         for notice in filter(None, notices):
             self.display.say(notice)
 
@@ -145,7 +140,7 @@ class Grid:
         timed: list[SpeedJob] = []
         for number, group in itertools.groupby(jobs, key=lambda job: job.round):
             of_round = list(group)
-            if number and not self._recorded(of_round) and not self._is_affordable(timed, of_round):
+            if number and not self.history.of(of_round) and not self._is_affordable(timed, of_round):
                 break
             self._alone(of_round)
             timed += of_round
@@ -154,7 +149,7 @@ class Grid:
 
     def _is_affordable(self, timed: Sequence[SpeedJob], of_round: Sequence[SpeedJob]) -> bool:
         allowed_s = self.experiment.budget.timing_s
-        spent_s = sum(record.seconds for record in self._recorded(timed))
+        spent_s = sum(record.seconds for record in self.history.of(timed))
         return allowed_s is None or spent_s + sum(map(self._estimates.job_s, of_round)) <= allowed_s
 
     def _studies(self, able: list[CellKey], cost: plan.EpochCost) -> list[TuneJob]:
@@ -164,7 +159,7 @@ class Grid:
         studies = plan.tune_jobs(self.experiment, affordable)
         planned = {study.id for study in studies}
         for study in plan.tune_jobs(self.experiment, able):
-            if study.id not in planned and not self._stands(study.id):
+            if study.id not in planned and not self.history.stands(study.id):
                 needed_s = cost.study_s(self.experiment, study.key) or 0.0
                 self._refuse(
                     study,
@@ -175,13 +170,13 @@ class Grid:
 
     def _fit(self, able: list[CellKey], cost: plan.EpochCost) -> list[FitJob]:
         """Cheap cells first: how many epochs they take tells what the dear ones would take."""
-        fits = plan.fit_jobs(self.experiment, able, self._done)
+        fits = plan.fit_jobs(self.experiment, able, self.history.latest)
         self.forecast.phases["fit"] = fits
         allowed_s, most = self.experiment.budget.cell_fit_s, self.experiment.training.max_epochs
         cheap = {cell for cell in able if (cost.fit_s(self.experiment, cell, most) or 0.0) <= allowed_s}
         self._together([job for job in fits if job.key in cheap])
         dear = [job for job in fits if job.key not in cheap]
-        self._recall(dear)
+        self.history.recall(dear)
         self._together(list(self._within_budget(dear, cost)))
         return fits
 
@@ -189,9 +184,9 @@ class Grid:
         """The jobs of cells that the budget allows; a cell that it does not gets one record that says so."""
         refused: set[CellKey] = set()
         for job in jobs:
-            if self._stands(job.id):
+            if self.history.stands(job.id):
                 continue
-            reason = plan.over_budget(self.experiment, job, cost, self._done)
+            reason = plan.over_budget(self.experiment, job, cost, self.history.latest)
             if reason is None:
                 yield job
             elif job.key not in refused:
@@ -205,29 +200,14 @@ class Grid:
         self._record(job, Done(outcome=outcome, environment={}, started_utc=now, seconds=0.0))
 
     def _together(self, jobs: Sequence[Job]) -> None:
-        self._recall(jobs)
-        self._follow(self._crew.together(self.missing(jobs), title))
+        self.history.recall(jobs)
+        self._follow(self._crew.together(self.history.missing(jobs), title))
 
     def _alone(self, jobs: Sequence[Job]) -> None:
-        self._recall(jobs)
-        if todo := self.missing(jobs):
+        self.history.recall(jobs)
+        if todo := self.history.missing(jobs):
             with self.listener.quiet():
                 self._follow(self._crew.alone(todo, title))
-
-    def _recall(self, jobs: Sequence[Job]) -> None:
-        """In views the newest basis counts: where an older one is that of now again, repeat what it answered.
-
-        By question: an answer may have been given in another cell's name, and a cell is asked the same phase in many
-        ways.
-        """
-        for job in jobs:
-            if self._stands(job.id) and not self._is_newest(job):
-                self._basis[job.question] = job.basis
-                records.append(self.folder.path, self._done[job.id])
-
-    def _is_newest(self, job: Job) -> bool:
-        """Whether of all records that answer the job's question the newest is of its own basis."""
-        return self._basis.get(job.question) == job.basis
 
     def _follow(self, finished: Iterator[Finished | None]) -> None:
         progress = self._progress()
@@ -240,15 +220,10 @@ class Grid:
     def _record(self, job: Job, done: Done) -> None:
         """To disk first, then to whoever wants to know."""
         record = Record(id=job.id, experiment=self.folder.name, job=job, **dict(done))
-        known = self._done.get(job.id)
-        self._tried.add(job.id)
-        if known and isinstance(known.outcome, NotDone) and known.outcome == record.outcome and self._is_newest(job):
-            return  # the same sentence as last time; it is on record, and views show it
-        records.append(self.folder.path, record)
-        self._done[job.id] = record
-        self._basis[job.question] = job.basis
+        if not self.history.add(record):
+            return
         if isinstance(job, FitJob):
-            best_models.prune(self.folder.path, self._done.values(), job)
+            best_models.prune(self.folder.path, self.history.latest.values(), job)
         self._estimates.add(record)
         self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
@@ -256,20 +231,8 @@ class Grid:
     def _progress(self) -> tuple[int, int, float]:
         """Jobs that are done, all jobs, and the seconds that the rest is expected to take."""
         total = self.forecast.total()
-        left = sum(len(self.missing(jobs)) for jobs in self.forecast.phases.values())
+        left = sum(len(self.history.missing(jobs)) for jobs in self.forecast.phases.values())
         return total - left, total, self.left_s()
-
-    def _stands(self, id_: str) -> bool:
-        """Whether a job needs no running: tried in this run, or recorded by an earlier one for good."""
-        if id_ in self._tried:
-            return True
-        record = self._done.get(id_)
-        if record is None or not record.final:
-            return False
-        return not (self.options.retry and isinstance(record.outcome, NotDone))
-
-    def _recorded(self, jobs: Iterable[Job]) -> list[Record]:
-        return [self._done[job.id] for job in jobs if job.id in self._done]
 
 
 def _has_failed(record: Record) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bench import experiment_file, records
 from bench.folder import ResultsFolder
+from bench.history import History
 from bench.options import Options
 from bench.outcomes import NotDone
 from bench.progress import Display, display, news, title
@@ -58,13 +59,17 @@ class StudyRun:
     listener: Listener
     options: Options = field(default_factory=Options)
 
+    def __post_init__(self) -> None:
+        self.history = History(self.folder.path, self.folder.records(), retry=self.options.retry)
+
     def run(self) -> int:
         """Whatever is missing; returns how many jobs ended in an error."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
         if notice := records.mend(self.folder.path):
             self.display.say(notice)
-        done = records.latest(self.folder.records())
-        todo = [job for job in jobs(self.study) if not self._stands(done.get(job.id))]
+        asked = jobs(self.study)
+        self.history.recall(asked)
+        todo = self.history.missing(asked)
         terms, datasets = Terms(limit_s=self.study.job_s), [job.dataset for job in todo]
         crew = engage(terms, datasets, self.options.cluster, self.options.parallel, self.display.say)
         with contextlib.closing(crew):
@@ -85,14 +90,10 @@ class StudyRun:
 
     def _record(self, record: Record) -> None:
         """To disk first, then to whoever wants to know."""
-        records.append(self.folder.path, record)
+        if not self.history.add(record):
+            return
         self.listener.finished(record)
         self.display.say(f"{title(record.job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
-
-    def _stands(self, record: Record | None) -> bool:
-        if record is None or not record.final:
-            return False
-        return not (self.options.retry and isinstance(record.outcome, NotDone))
 
 
 def read(name: str) -> Study:

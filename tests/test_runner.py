@@ -128,7 +128,7 @@ def test_a_second_run_repeats_nothing(small, tmp_path):
 def test_of_a_finished_grid_nothing_is_expected_to_be_left(small, tmp_path):
     run(small, tmp_path)
     grid = Grid(small, ResultsFolder(tmp_path / "grid"), Silent(), Notes())
-    assert [grid.missing(jobs) for jobs in grid.forecast.phases.values()] == [[], [], [], []]
+    assert [grid.history.missing(jobs) for jobs in grid.forecast.phases.values()] == [[], [], [], []]
     assert grid.left_s() == 0
 
 
@@ -255,15 +255,15 @@ def test_faults_of_some_back_ends_are_results_and_the_others_finish(small, tmp_p
 
 @pytest.mark.usefixtures("foreign")
 def test_a_job_that_hangs_is_killed_at_its_limit(small, tmp_path):
-    experiment = changed(small, backends=["hanging"], budget={"job_s": 8})
+    experiment = changed(small, backends=["hanging"], budget={"job_s": 20})
     _, found, _ = run(experiment, tmp_path)
-    assert outcome_of(found, "hanging") == NotDone(status="timeout", reason="killed after its limit of 8 s")
+    assert outcome_of(found, "hanging") == NotDone(status="timeout", reason="killed after its limit of 20 s")
 
 
 @pytest.mark.usefixtures("foreign")
 def test_an_error_is_tried_again_and_a_timeout_only_on_request(small, tmp_path, monkeypatch):
     monkeypatch.setenv("TRIES", str(tmp_path))
-    experiment = changed(small, backends=["failing", "hanging"], budget={"job_s": 8})
+    experiment = changed(small, backends=["failing", "hanging"], budget={"job_s": 20})
 
     def tries() -> list[int]:
         return [len(list(tmp_path.glob(f"{name}-*"))) for name in ("failing", "hanging")]

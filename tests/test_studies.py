@@ -136,6 +136,19 @@ def test_a_second_run_repeats_nothing(looked_up):
     assert folder.records() == before
 
 
+def test_what_other_code_answered_in_between_stands_in_no_table(looked_up, tmp_path):
+    study, folder = looked_up
+    again = ResultsFolder(tmp_path / "small")
+    shutil.copytree(folder.path, again.path)
+    for record in folder.records():
+        job = record.job.model_copy(update={"basis": "another code"})
+        said = record.outcome.model_copy(update={"test": 0.0})
+        records.append(again.path, record.model_copy(update={"id": job.id, "job": job, "outcome": said}))
+    assert {fit.test for row in lookup.rows(study, again.records()) for fit in row.fits} == {0.0}
+    run(study, again.path)
+    assert lookup.rows(study, again.records()) == lookup.rows(study, folder.records())
+
+
 def test_another_folder_gets_the_same_numbers(looked_up, tmp_path):
     study, folder = looked_up
     again = run(study, tmp_path / "again")

@@ -92,7 +92,7 @@ def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.
     grid = Grid(experiment, folder, PlainDisplay(), nobody, Options.chosen(arguments, folder))
     cells = plan.cells(experiment)
     phases = {
-        phase: {"jobs": len(jobs), "recorded": len(jobs) - len(grid.missing(jobs))}
+        phase: {"jobs": len(jobs), "recorded": len(jobs) - len(grid.history.missing(jobs))}
         for phase, jobs in grid.forecast.phases.items()
     }
     if arguments.json:
