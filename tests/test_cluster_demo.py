@@ -1,9 +1,13 @@
 """PostgreSQL, MLflow's server, a Dask scheduler and workers, started and taken down by one command."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -28,29 +32,48 @@ def _has_postgres():
         pytest.skip(str(problem))
 
 
-def test_the_smoke_experiment_runs_through_the_demo_and_nothing_stays_behind(tmp_path):
-    done = bench("cluster-demo", "--results", tmp_path)
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A temporary folder that the unprivileged user who runs PostgreSQL for root may pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="demo-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_smoke_experiment_runs_through_the_demo_and_nothing_stays_behind(tmp_path, temporary):
+    done = bench("cluster-demo", "--results", tmp_path, TMPDIR=str(temporary))
     assert done.returncode == 0, done.stderr
     assert "MLflow is behind" not in done.stdout
     (folder,) = tmp_path.glob("cluster-demo/*/smoke")
     found = records.read(folder)
     assert any(isinstance(record.outcome, Tuned) for record in found)
     assert not (folder / "optuna.db").exists()
-    assert of_this_run(tmp_path) == []
+    assert of_this_run(tmp_path, temporary) == []
+    assert left_in(temporary) == []
 
 
-def test_ctrl_c_takes_the_demo_down(tmp_path):
-    demo = subprocess.Popen([*BENCH, "cluster-demo", "--results", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
+def test_ctrl_c_takes_the_demo_down(tmp_path, temporary):
+    command = [*BENCH, "cluster-demo", "--results", str(tmp_path)]
+    demo = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(temporary)})
     deadline = time.monotonic() + 180
     while not list(tmp_path.glob("cluster-demo/*/worker-1.log")) and time.monotonic() < deadline:
         time.sleep(0.2)
+    assert any("postgres" in words[0] for words in of_this_run(temporary))
     demo.send_signal(signal.SIGINT)
     demo.communicate(timeout=60)
     assert demo.returncode == 130
-    assert of_this_run(tmp_path) == []
+    assert of_this_run(tmp_path, temporary) == []
+    assert left_in(temporary) == []
 
 
-def of_this_run(folder: os.PathLike[str]) -> list[list[str]]:
-    return [
-        found for process in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(found := process.cmdline())
-    ]
+def left_in(temporary: Path) -> list[str]:
+    """Beyond what serves the next run: the locks of this machine's slots, and what torch compiled."""
+    kept = ("gat-bench-slots-", "torchinductor_")
+    return [path.name for path in temporary.iterdir() if not path.name.startswith(kept)]
+
+
+def of_this_run(*folders: Path) -> list[list[str]]:
+    """Command lines that name one of its folders: the servers' and workers', and PostgreSQL's, whose data lie apart."""
+    told = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [words for words in told if any(str(folder) in " ".join(words) for folder in folders)]

@@ -36,7 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
     with ui.interruptible(), ExitStack() as up:
         say("Starting PostgreSQL: one database for Optuna's studies, one for MLflow ...")
         database = up.enter_context(postgres.running(["optuna", "mlflow"]))
-        os.environ.update(database.environment)  # what we start below may use the databases
+        # What we start below may use the databases, and keeps what it spills in the demo's own folder.
+        os.environ.update(database.environment | {"DASK_TEMPORARY_DIRECTORY": str(results / "dask")})
         say("Starting the MLflow server on it; this takes some seconds ...")
         port = postgres.free_port()
         up.enter_context(ui.mlflow_server(results, database.url("mlflow"), port))
@@ -71,8 +72,6 @@ def _dask(folder: Path, what: str, *options: str) -> Iterator[subprocess.Popen[b
         UserError: it ended at once.
     """
     command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *options, "--no-dashboard"]
-    if what == "worker":
-        command += ["--local-directory", str(folder / "dask")]
     log = folder / f"{options[-1] if what == 'worker' else what}.log"
     with log.open("wb") as said, _ended(command, said.fileno()) as process:
         time.sleep(1)
