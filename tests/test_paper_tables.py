@@ -186,6 +186,8 @@ def test_an_ordering_is_shown_with_the_papers_p_and_ours(told, tmp_path):
     assert fast.ours.contrast.paired
     assert fast.ours.verdict.word == "reproduced"
     assert "ours/gatv2 above gat/a/fast" in paper.markdown(run.state)
+    assert run.state.only(fast.lines).orderings == (fast,)
+    assert run.state.only(fast.lines[:1]).orderings == ()
 
 
 def test_what_the_paper_claims_of_other_data_is_held_against_ours_along_the_axis(told, tmp_path):

@@ -67,6 +67,13 @@ class OrderingResult:
     ours: Ordering
 
     @property
+    def lines(self) -> tuple[Line, Line]:
+        """Of ours, the better and the worse."""
+        part, subjects = self.asked.part, (self.asked.better, self.asked.worse)
+        better, worse = (Line(part, subject, self.column, self.backend) for subject in subjects)
+        return better, worse
+
+    @property
     def paper(self) -> Significance | None:
         """The paper's own test; None if it printed nothing, or no standard deviations."""
         return _from_print(*self.printed) if self.printed else None
@@ -125,8 +132,10 @@ class PaperTable:
         )
 
     def only(self, lines: Container[Line | None]) -> Self:
-        """These rows alone, for whoever asked for no others."""
-        return replace(self, rows=tuple(row for row in self.rows if row.line in lines), orderings=(), significance=())
+        """These rows alone, with the orderings between them, for whoever asked for no others."""
+        rows = tuple(row for row in self.rows if row.line in lines)
+        orderings = tuple(result for result in self.orderings if all(line in lines for line in result.lines))
+        return replace(self, rows=rows, orderings=orderings, significance=())
 
     def compared(self) -> list[Row]:
         """The rows that something is run for."""
