@@ -10,6 +10,7 @@ import pytest
 from told_tools import STEADY, reproduction_of, told_table
 
 from bench import cli
+from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.kind import Sample
 from bench.paper import table_file
@@ -218,6 +219,34 @@ def test_who_asked_for_one_row_is_shown_that_row(told, tmp_path):
     shown = paper.terminal(run.state.only({row.line for row, _ in run.planned()}))
     assert re.findall(r"ours/\S+", shown) == ["ours/gat/0.5/fast"]
     assert "0.9" not in shown
+
+
+@pytest.mark.parametrize(
+    ("only", "meant"),
+    [
+        ("ours/gat/a/fast", {"ours/gat/a/fast"}),
+        ("ours/gat", {"ours/gat/a/fast", "ours/gat/a/slow"}),
+        ("*/a/fast", {"ours/gat/a/fast", "ours/gatv2/a/fast"}),
+    ],
+)
+def test_an_id_or_its_first_parts_or_a_pattern_choose_rows(told, tmp_path, only, meant):
+    told({("gat", "a"): STEADY, ("gatv2", "a"): STEADY})
+    run = reproduction_of(told_table(), tmp_path, only=only)
+    assert {row.require_line().id for row, _ in run.planned()} == meant
+
+
+def test_an_id_that_is_cut_off_within_a_name_chooses_no_row_of_a_longer_name(told, tmp_path):
+    told({("gat", "a"): STEADY})
+    with pytest.raises(UserError, match="did you mean 'ours/gat/a/fast'"):
+        reproduction_of(told_table(), tmp_path, only="ours/gat/a/fas")
+
+
+def test_a_dry_run_names_only_the_data_of_what_is_asked_for(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "empty"))
+    asked = ["--only", "pubmed/gat/pubmed/scatter", "--dry-run", "--results", str(tmp_path)]
+    assert cli.main(["tables", "gat-table2", *asked]) == 0
+    assert "fetched first, if it can be: pubmed (" in capsys.readouterr().out
 
 
 def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
@@ -16,8 +16,8 @@ from bench.options import Options, add_options
 from bench.paper import table_file
 from bench.paper.reproduce import Ask, Reproduction
 from bench.paper.reproduction import Word
-from bench.paper.rows import PaperTable
-from bench.paper.table import TableFile
+from bench.paper.rows import PaperTable, Row
+from bench.paper.table import Part, TableFile
 from bench.plugins import DATASETS
 from bench.progress import Display, PlainDisplay, display
 from bench.tracking import mlflow_store
@@ -30,7 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="*", help="names (see --list) or paths to .toml files; all if none is given")
     parser.add_argument("--list", action="store_true", help="print the tables and figures there are, and stop")
     parser.add_argument(
-        "--only", default="", metavar="ROW", help="rows with this id, or whose id begins so or matches it"
+        "--only",
+        default="",
+        metavar="ROW",
+        help="the row of this id; or rows whose id begins with this part of one, as `cora/gat`, or matches `*/fused`",
     )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--seeds", type=positive, metavar="N", help="so many seeds for every row, whatever its verdict")
@@ -118,7 +121,7 @@ def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None
         if row.line:
             recorded = f" ({row.tried} recorded)" if row.tried else ""
             say(f"  {row.line.id}: {_seeds(seeds, row.require_part().seeds.most, fixed=run.ask.fixed)}{recorded}")
-    if lacking := _lacking(table):
+    if lacking := _absent(dict.fromkeys(name for row, _ in run.planned() for name in _datasets_of(row))):
         say(f"  fetched first, if it can be: {', '.join(lacking)} (`bench data {' '.join(lacking)} --fetch`)")
     if run.ask.fixed:
         say("  however long it takes: so many seeds were asked for")
@@ -158,7 +161,21 @@ def _experiments(table: TableFile) -> str:
 
 
 def _lacking(table: TableFile) -> list[str]:
-    """Data sets whose files are not here."""
-    loading = [part for part in table.part if part.kind != "parameters"]  # counting those needs no files
-    named = dict.fromkeys(name for part in loading for name in part.experiment.get("datasets", ()))
-    return [name for name in named if any(file.state == "absent" for file in DATASETS.get(name).files())]
+    """Data sets of a table whose files are not here."""
+    return _absent(dict.fromkeys(name for part in table.part for name in _datasets(part)))
+
+
+def _datasets_of(row: Row) -> list[str]:
+    """What a row is run on: its column where columns are data sets, else all of its part's."""
+    column, named = row.require_line().column, _datasets(row.require_part())
+    return [column] if column in named else named
+
+
+def _datasets(part: Part) -> list[str]:
+    """What is loaded for a part; counting parameters needs no files."""
+    return [] if part.kind == "parameters" else list(part.experiment.get("datasets", ()))
+
+
+def _absent(names: Iterable[str]) -> list[str]:
+    """Those whose files are not here."""
+    return [name for name in names if any(file.state == "absent" for file in DATASETS.get(name).files())]

@@ -29,7 +29,7 @@ class Ask:
 
     seeds: int | None = None  # for every row, whatever its spread
     full: bool = False  # as many as the paper has
-    only: str = ""  # rows whose id matches this pattern
+    only: str = ""  # the row of this id, or all rows of this part of a table, or whose ids match this pattern
     minutes: float | None = None  # instead of the file's budget
 
     @property
@@ -202,7 +202,7 @@ class Reproduction:
 
     def _wanted(self, row: Row) -> bool:
         id_, pattern = row.require_line().id, self.ask.only
-        return not pattern or fnmatch.fnmatchcase(id_, pattern) or id_.startswith(pattern)
+        return not pattern or fnmatch.fnmatchcase(id_, pattern) or id_.startswith(f"{pattern.rstrip('/')}/")
 
 
 def _together(row: Row, other: Row) -> bool:

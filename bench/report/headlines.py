@@ -118,7 +118,8 @@ def distrust(results: Results) -> Iterator[str]:
     if failed := sum(not test.passed for test in tests):
         yield (
             f"Times are not to be trusted to {100 * results.experiment.statistics.time_margin:g} %: the same back end "
-            f"measured twice was not shown to be equal in {failed} of {len(tests)} self-tests."
+            f"measured twice was not shown to be equal in {failed} of {len(tests)} self-tests. "
+            "Differences far beyond that stand, each with its own interval."
         )
 
 

@@ -72,8 +72,13 @@ def excerpt(found: PaperTable, remarks: Sequence[str] = ()) -> str:
 def brief(found: PaperTable) -> str:
     """The rows that were run, for a document that shows little, and how many others there are."""
     ran = replace(found, rows=tuple(row for row in found.rows if row.sample.values))
-    others = len(found.shown()) - len(ran.rows)
-    return excerpt(ran, [f"{others} more rows are in the table's file; they were not run here"] if others else [])
+    others = [row for row in found.shown() if not row.sample.values]
+    printed_alone = sum(row.line is None for row in others)
+    remarks = {
+        "more rows of the table can be run; they were not run here": len(others) - printed_alone,
+        "more of the paper's values are of methods that are not run here": printed_alone,
+    }
+    return excerpt(ran, [f"{count} {what}" for what, count in remarks.items() if count])
 
 
 def latex(found: PaperTable) -> str:

@@ -1,6 +1,9 @@
 """A back end to copy: attention over edge lists, as short as can be. It passes every check as it stands.
 
     cp implementations/backends/_template.py implementations/backends/mine.py
+
+set `name` below to the file's name, `mine`, and then
+
     python -m implementations.conformance mine
 
 `implementations.contract` says what each member promises. Import your library where it is first needed, not
