@@ -125,7 +125,7 @@ def test_the_doctor_says_what_each_back_end_can_run_and_why_dgl_has_no_cuda_row(
     assert cli.main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert "PyG has no layer that computes gatv2_labml" in shown
-    assert re.search(r"^pyg +cpu +gat, gatv2$", shown, flags=re.MULTILINE)
+    assert re.search(r"^pyg +cpu, cuda, mps +gat, gatv2$", shown, flags=re.MULTILINE)
     assert re.search(r"^dgl +cuda +the DGL wheel .* has no CUDA code", shown, flags=re.MULTILINE)
 
 

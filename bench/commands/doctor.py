@@ -42,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
         say_json({"environment": facts, "problems": problems, "able": able, "backends": plain})
         return DONE if able else FAILED
     say(tabulate([[name.removeprefix("version/"), value] for name, value in facts.items()], tablefmt="plain"))
-    say("\nWhat each back end can run, and why not the rest:")
+    say("\nWhat each back end can run on which device, if it is there, and why not the rest:")
     say(tabulate([row for name in answers for row in _rows(name, answers[name])], tablefmt="plain"))
     say("\n" + "\n".join(problems or ["nothing is missing"]))
     return DONE if able else FAILED
@@ -69,13 +69,19 @@ def _answers(name: str) -> dict[str, Answer]:
 
 
 def _rows(name: str, answer: dict[str, Answer]) -> Iterator[list[str]]:
-    """A line for the CPU, and one for each device where the answer is another."""
-    for device, found in answer.items():
-        if device == CPU or found != answer[CPU]:
-            news = [reason for reason in found.reasons if device == CPU or reason not in answer[CPU].reasons]
-            said = [", ".join(found.operators), *news]
-            for number, text in enumerate(filter(None, said)):
-                yield [name, device, text] if number == 0 else ["", "", text]
+    """A line for the CPU and the devices with the same answer, and one for each where it is another."""
+    alike = [device for device, found in answer.items() if found == answer[CPU]]
+    yield from _lines(name, ", ".join(alike), answer[CPU].operators, answer[CPU].reasons)
+    for device in [device for device in answer if device not in alike]:
+        found = answer[device]
+        news = [reason for reason in found.reasons if reason not in answer[CPU].reasons]
+        yield from _lines(name, device, found.operators, news)
+
+
+def _lines(name: str, devices: str, operators: list[str], reasons: list[str]) -> Iterator[list[str]]:
+    said = filter(None, [", ".join(operators), *reasons])
+    for number, text in enumerate(said):
+        yield [name, devices, text] if number == 0 else ["", "", text]
 
 
 def _machine(results: Path) -> list[str]:
