@@ -110,7 +110,7 @@ def _orderings(found: PaperTable) -> Grid:
         "ordering",
         "the paper",
         "its p (one-sided; two-sided Welch)",
-        "ours",
+        "ours: ahead by",
         "our p (one-sided; two-sided)",
         "verdict",
     )
