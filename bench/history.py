@@ -24,7 +24,7 @@ class History:
     def __init__(self, folder: Path, found: Sequence[Record], *, retry: bool = False) -> None:
         self._folder = folder
         self._retry = retry
-        self._latest = records.latest(list(found))
+        self._latest = records.latest(found)
         self._basis = {record.job.question: record.job.basis for record in found}  # of the newest
         self._tried: set[str] = set()
 

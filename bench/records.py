@@ -6,7 +6,7 @@ file written by a newer version is refused; an older one is upgraded while readi
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -64,7 +64,7 @@ def read(folder: Path) -> list[Record]:
     return list(_parse(folder / NAME))
 
 
-def latest(records: list[Record]) -> dict[str, Record]:
+def latest(records: Iterable[Record]) -> dict[str, Record]:
     """The newest record of each id."""
     return {record.id: record for record in records}
 

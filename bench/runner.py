@@ -220,12 +220,11 @@ class Grid:
     def _record(self, job: Job, done: Done) -> None:
         """To disk first, then to whoever wants to know."""
         record = Record(id=job.id, experiment=self.folder.name, job=job, **dict(done))
-        if not self.history.add(record):
-            return
-        if isinstance(job, FitJob):
-            best_models.prune(self.folder.path, self.history.latest.values(), job)
-        self._estimates.add(record)
-        self.listener.finished(record)
+        if self.history.add(record):
+            if isinstance(job, FitJob):
+                best_models.prune(self.folder.path, self.history.latest.values(), job)
+            self._estimates.add(record)
+            self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
 
     def _progress(self) -> tuple[int, int, float]:

@@ -90,9 +90,8 @@ class StudyRun:
 
     def _record(self, record: Record) -> None:
         """To disk first, then to whoever wants to know."""
-        if not self.history.add(record):
-            return
-        self.listener.finished(record)
+        if self.history.add(record):
+            self.listener.finished(record)
         self.display.say(f"{title(record.job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
 
 

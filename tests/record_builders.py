@@ -50,6 +50,13 @@ def key(backend: str = "pyg", operator: str = "gat", dataset: str = "cora", devi
     return CellKey(backend, operator, dataset, device)
 
 
+def otherwise(recorded: Record, **outcome: Any) -> Record:
+    """What another code would have said to the same question."""
+    job = recorded.job.model_copy(update={"basis": "another code"})
+    said = recorded.outcome.model_copy(update=outcome)
+    return recorded.model_copy(update={"id": job.id, "job": job, "outcome": said})
+
+
 def record(job: Job, outcome: Outcome, day: int = 1, seconds: float = 2.0) -> Record:
     return Record(
         id=job.id,

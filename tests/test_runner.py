@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from record_builders import otherwise
 
 from bench import basis, records
 from bench.config import Experiment
@@ -62,13 +63,6 @@ def accuracies(experiment: Experiment, found: list[records.Record]) -> dict[int,
     """By seed, of the experiment's only cell."""
     (cell,) = gather(experiment, found)
     return dict(cell.accuracies)
-
-
-def answer_otherwise(folder: Path, record: records.Record, **outcome: object) -> None:
-    """Record what another code would have said to the same question."""
-    job = record.job.model_copy(update={"basis": "another code"})
-    said = record.outcome.model_copy(update=outcome)
-    records.append(folder, record.model_copy(update={"id": job.id, "job": job, "outcome": said}))
 
 
 def timed(experiment: Experiment, rounds: int = 1, self_test: str = "") -> Experiment:
@@ -199,7 +193,7 @@ def test_whatever_a_cell_was_asked_counts_again_and_not_only_the_first_of_it(sma
     before = [accuracies(part, found) for part in parts]
     for record in found:
         if isinstance(record.outcome, Fitted):
-            answer_otherwise(tmp_path / "grid", record, test=0.0)
+            records.append(tmp_path / "grid", otherwise(record, test=0.0))
     assert [set(accuracies(part, records.read(tmp_path / "grid")).values()) for part in parts] == [{0.0}] * 2
     found = [run(part, tmp_path)[1] for part in parts][-1]
     assert [accuracies(part, found) for part in parts] == before
@@ -212,7 +206,7 @@ def test_answers_of_a_cell_that_is_over_its_budget_by_now_count_again_too(small,
     before = accuracies(asked, found)
     for record in found:
         if isinstance(record.outcome, Fitted):
-            answer_otherwise(tmp_path / "grid", record, test=0.0)
+            records.append(tmp_path / "grid", otherwise(record, test=0.0))
     _, found, _ = run(changed(asked, budget={"cell_fit_s": 1e-6}), tmp_path)
     assert accuracies(asked, found) == before
 
@@ -221,7 +215,7 @@ def test_answers_of_a_cell_that_is_over_its_budget_by_now_count_again_too(small,
 def test_a_reason_that_holds_again_is_told_again_after_another_code_gave_another(small, tmp_path):
     asked = changed(small, backends=["absent"])
     (record,) = run(asked, tmp_path)[1]
-    answer_otherwise(tmp_path / "grid", record, reason="a mistake, since mended")
+    records.append(tmp_path / "grid", otherwise(record, reason="a mistake, since mended"))
     _, found, _ = run(asked, tmp_path)
     assert [rows(asked, found)[0].parity.reason, len(found)] == [record.outcome.reason, 3]
     assert run(asked, tmp_path)[1] == found
@@ -274,6 +268,16 @@ def test_an_error_is_tried_again_and_a_timeout_only_on_request(small, tmp_path, 
     assert notes.ids == []
     run(experiment, tmp_path, retry=True)
     assert tries() == [3, 2]
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_failure_that_is_there_again_is_told_again_and_recorded_once(small, tmp_path, capsys):
+    asked = changed(small, backends=["absent"])
+    run(asked, tmp_path)
+    folder = ResultsFolder(tmp_path / "grid")
+    Grid(asked, folder, PlainDisplay(), Notes(), Options()).run()
+    (record,) = folder.records()
+    assert record.outcome.reason in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_is_recorded_as_diverged(small, tmp_path):

@@ -1,4 +1,4 @@
-"""A study is read whole or refused, runs once, repeats itself, and its views follow from its records."""
+"""A study runs once, repeats itself, and its views follow from its records."""
 
 import csv
 import io
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from record_builders import otherwise
+from study_texts import ATTENTION, LOOKUP, read
 
-from bench import cli, experiment_file, records, studies, study_jobs
-from bench.errors import UserError
+from bench import cli, records, studies, study_jobs
 from bench.folder import ResultsFolder
 from bench.kinds.study import KIND
 from bench.options import Options
@@ -19,65 +20,6 @@ from bench.report import attention, lookup
 from bench.report import study as study_report
 from bench.study_config import AttentionStudy, LookupStudy
 from bench.views import sync, write_index, write_views
-
-LOOKUP = """
-kind = "lookup"
-title = "small"
-sizes = [3, 4]
-seeds = [0]
-[[models]]
-name = "GATv2, 1 head"
-operator = "gatv2"
-[[models]]
-name = "GAT, 2 heads"
-operator = "gat"
-heads = 2
-[[protocols]]
-name = "paper"
-[[protocols]]
-name = "released"
-split = "pairs"
-output_dropout = 0.5
-[protocols.layer.gat]
-bias = true
-self_loops = true
-[training]
-lr = 0.01
-evaluate_every_steps = 10
-max_steps = 20
-[published]
-source = "a figure"
-runs = 1
-error_points = 1.0
-[[published.curves]]
-model = "GATv2, 1 head"
-subset = "test"
-sizes = [3, 4]
-values = [100, 90]
-"""
-ATTENTION = """
-kind = "attention"
-title = "small"
-seeds = [0]
-operators = ["gat", "gatv2"]
-[[models]]
-name = "GAT, 1 head"
-operator = "gat"
-[[models]]
-name = "GATv2, 1 head"
-operator = "gatv2"
-[lookup]
-size = 4
-graphs = 3
-[lookup.training]
-evaluate_every_steps = 10
-max_steps = 20
-[graph]
-backend = "scatter"
-dataset = "blocks"
-[graph.training]
-max_epochs = 3
-"""
 
 
 class Silent(PlainDisplay):
@@ -92,12 +34,6 @@ class Nobody:
     @contextmanager
     def quiet(self):
         yield
-
-
-def read(tmp_path: Path, text: str):
-    path = tmp_path / "small.toml"
-    path.write_text(text)
-    return experiment_file.read_study(path)
 
 
 def run(study, path: Path) -> ResultsFolder:
@@ -141,9 +77,7 @@ def test_what_other_code_answered_in_between_stands_in_no_table(looked_up, tmp_p
     again = ResultsFolder(tmp_path / "small")
     shutil.copytree(folder.path, again.path)
     for record in folder.records():
-        job = record.job.model_copy(update={"basis": "another code"})
-        said = record.outcome.model_copy(update={"test": 0.0})
-        records.append(again.path, record.model_copy(update={"id": job.id, "job": job, "outcome": said}))
+        records.append(again.path, otherwise(record, test=0.0))
     assert {fit.test for row in lookup.rows(study, again.records()) for fit in row.fits} == {0.0}
     run(study, again.path)
     assert lookup.rows(study, again.records()) == lookup.rows(study, folder.records())
@@ -271,77 +205,6 @@ def test_on_a_dark_screen_the_band_of_guessing_is_dark(looked_up, browser):
     _, folder = looked_up
     bands = on_a_dark_screen(browser, folder, "[style*='fill: #eeeeee']")
     assert {shown for _, shown in bands} == {"rgb(31, 34, 40)"}
-
-
-BROKEN = {
-    "an unknown kind": ("kind = 'loopup'", "kind = 'lookup'", ["kind", "did you mean 'lookup'"]),
-    "an unknown key": ("sizez = [3]\ntitle", "title", ["sizez", "did you mean 'sizes'"]),
-    "an unknown key of a model": ("operator = 'gat'\nhead = 2", "operator = 'gat'", ["models.1.head", "'heads'"]),
-    "an unknown key of a layer": ("bias = true\nself_loop = 1", "bias = true", ["self_loop", "'self_loops'"]),
-    "an unknown key of a curve": ("subset = 'test'\nsize = 1", "subset = 'test'", ["curves.0.size", "'sizes'"]),
-    "an impossible size": ("sizes = [1]", "sizes = [3, 4]", ["sizes.0", "greater than or equal to 2"]),
-    "an impossible split": ("split = 'keys'", "split = 'pairs'", ["protocols.1.split", "'graphs'"]),
-    "an unknown operator": ("operator = 'gatt'", "operator = 'gat'", ["models.operator", "did you mean 'gat'"]),
-    "a layer of an unknown operator": (
-        "[protocols.layer.gatt]", "[protocols.layer.gat]", ["protocols.released.layer", "did you mean 'gat'"],
-    ),
-    "a published curve of no model": ("model = 'GATv2'", "model = 'GATv2, 1 head'", ["published", "'GATv2, 1 head'"]),
-    "values that do not fit the sizes": ("values = [100]", "values = [100, 90]", ["1 values for 2 sizes"]),
-    "two models of one name": ("name = 'GATv2, 1 head'", "name = 'GAT, 2 heads'", ["models", "twice"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("mistake", BROKEN)
-def test_a_mistake_is_refused_with_file_key_and_cure(tmp_path, mistake):
-    wrong, right, said = BROKEN[mistake]
-    text = LOOKUP.replace('"', "'")
-    assert right in text
-    with pytest.raises(UserError) as refusal:
-        read(tmp_path, text.replace(right, wrong, 1) if "name" not in wrong else text.replace(right, wrong))
-    assert "small.toml" in str(refusal.value)
-    for part in said:
-        assert part in str(refusal.value)
-
-
-def test_heads_that_do_not_divide_the_features_are_refused(tmp_path):
-    with pytest.raises(UserError, match="heads"):
-        read(tmp_path, LOOKUP.replace("heads = 2", "heads = 3"))
-
-
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        ("[graph.protocol]\nsplit = 'public'", "graph.protocol.split: blocks has no split 'public'; it offers random"),
-        ("[graph.architecture]\nends = 'gated'", "graph.architecture.ends: blocks is about nodes"),
-        (
-            "[graph.training.batches]\nby = 'whole graphs'\ngraphs = 2",
-            "graph.training.batches: blocks is one graph, so take batches by random walks or neighbours",
-        ),
-    ],
-)
-def test_the_graph_of_a_study_is_held_to_what_its_data_offer(tmp_path, table, said):
-    with pytest.raises(UserError, match=said):
-        read(tmp_path, f"{ATTENTION}{table}\n")
-
-
-def test_a_study_takes_a_generated_graph_with_sizes_in_its_name(tmp_path):
-    study = read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-d4"'))
-    assert study.graph.dataset == "powerlaw-n500-d4"
-    with pytest.raises(UserError, match=r"graph\.dataset: powerlaw-n500-q4: 'q4' is not understood"):
-        read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-q4"'))
-
-
-def test_a_grid_is_not_taken_for_a_study_nor_a_study_for_a_grid(tmp_path):
-    with pytest.raises(UserError, match="not a study"):
-        experiment_file.read_study(experiment_file.find("smoke"))
-    with pytest.raises(UserError, match="no grid of cells"):
-        experiment_file.read(experiment_file.find("lookup"))
-
-
-@pytest.mark.parametrize("name", ["lookup", "attention"])
-def test_the_studies_that_come_along_are_valid(name):
-    study = studies.read(name)
-    assert study_jobs.jobs(study)
 
 
 def test_a_study_gives_a_papers_table_its_rows(looked_up):
