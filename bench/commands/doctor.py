@@ -72,10 +72,10 @@ def _rows(name: str, answer: dict[str, Answer]) -> Iterator[list[str]]:
     """A line for the CPU and the devices with the same answer, and one for each where it is another."""
     alike = [device for device, found in answer.items() if found == answer[CPU]]
     yield from _lines(name, ", ".join(alike), answer[CPU].operators, answer[CPU].reasons)
-    for device in [device for device in answer if device not in alike]:
-        found = answer[device]
-        news = [reason for reason in found.reasons if reason not in answer[CPU].reasons]
-        yield from _lines(name, device, found.operators, news)
+    for device, found in answer.items():
+        if device not in alike:
+            news = [reason for reason in found.reasons if reason not in answer[CPU].reasons]
+            yield from _lines(name, device, found.operators, news)
 
 
 def _lines(name: str, devices: str, operators: list[str], reasons: list[str]) -> Iterator[list[str]]:

@@ -117,11 +117,12 @@ def _summary(states: Sequence[PaperTable]) -> str:
 def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None:
     run = Reproduction(name, table, _means(_folder(name, arguments), PlainDisplay(), arguments), _ask(arguments))
     say(f"{name}: {table.title}")
-    for row, seeds in run.planned():
-        if row.line:
-            recorded = f" ({row.tried} recorded)" if row.tried else ""
-            say(f"  {row.line.id}: {_seeds(seeds, row.require_part().seeds.most, fixed=run.ask.fixed)}{recorded}")
-    if lacking := _absent(dict.fromkeys(name for row, _ in run.planned() for name in _datasets_of(row))):
+    planned = list(run.planned())
+    for row, seeds in planned:
+        recorded = f" ({row.tried} recorded)" if row.tried else ""
+        most = row.require_part().seeds.most
+        say(f"  {row.require_line().id}: {_seeds(seeds, most, fixed=run.ask.fixed)}{recorded}")
+    if lacking := _absent(name for row, _ in planned for name in _datasets_of(row)):
         say(f"  fetched first, if it can be: {', '.join(lacking)} (`bench data {' '.join(lacking)} --fetch`)")
     if run.ask.fixed:
         say("  however long it takes: so many seeds were asked for")
@@ -162,7 +163,7 @@ def _experiments(table: TableFile) -> str:
 
 def _lacking(table: TableFile) -> list[str]:
     """Data sets of a table whose files are not here."""
-    return _absent(dict.fromkeys(name for part in table.part for name in _datasets(part)))
+    return _absent(name for part in table.part for name in _datasets(part))
 
 
 def _datasets_of(row: Row) -> list[str]:
@@ -177,5 +178,5 @@ def _datasets(part: Part) -> list[str]:
 
 
 def _absent(names: Iterable[str]) -> list[str]:
-    """Those whose files are not here."""
-    return [name for name in names if any(file.state == "absent" for file in DATASETS.get(name).files())]
+    """Those whose files are not here, each once."""
+    return [name for name in dict.fromkeys(names) if any(file.state == "absent" for file in DATASETS.get(name).files())]

@@ -75,7 +75,7 @@ def brief(found: PaperTable) -> str:
     others = [row for row in found.shown() if not row.sample.values]
     printed_alone = sum(row.line is None for row in others)
     remarks = {
-        "more rows of the table can be run; they were not run here": len(others) - printed_alone,
+        "more rows of ours are in the table's file; they were not run here": len(others) - printed_alone,
         "more of the paper's values are of methods that are not run here": printed_alone,
     }
     return excerpt(ran, [f"{count} {what}" for what, count in remarks.items() if count])
