@@ -190,15 +190,50 @@ def test_whoever_holds_the_folder_takes_over_what_another_host_left_in_its_store
     assert tracking.notices == []
 
 
-def test_what_may_be_at_work_on_another_host_is_left_to_it_and_told_of(results, tmp_path):
+def test_what_may_be_at_work_on_another_host_is_left_to_it_and_told_of(results):
     record = half_written_elsewhere(results)
-    elsewhere = tmp_path / "results-of-another-host"  # with the same store, which is not its own
-    for tracking in (Tracking(None, results), Tracking(mlflow_store.default_uri(results), elsewhere, holds=True)):
-        for _ in range(2):
-            tracking.sync(NAME, GRID, [record], ROWS, live=False)
-        [notice] = tracking.notices
-        assert f"runs of {NAME} that a process on another-host is writing were left to it" in notice
+    tracking = Tracking(None, results)
+    for _ in range(2):
+        tracking.sync(NAME, GRID, [record], ROWS, live=False)
+    [notice] = tracking.notices
+    assert f"runs of {NAME} that a process on another-host is writing were left to it" in notice
     assert [run.info.status for run in jobs(results)] == ["RUNNING"]
+
+
+def test_two_folders_write_to_one_server_side_by_side_and_leave_each_others_runs_alone(results, tmp_path):
+    server = mlflow_store.default_uri(results)  # of a third folder, which writes nothing to it
+    folders = [tmp_path / "here" / "results", tmp_path / "there" / "results"]
+    records = {folder: build.fits(PYG, (accuracy, 0.9)) for folder, accuracy in zip(folders, (0.7, 0.8), strict=True)}
+    for _ in range(2):
+        for folder in folders:
+            Tracking(server, folder, holds=True).sync(NAME, GRID, records[folder], ROWS, live=False)
+    assert len(jobs(results)) == len(runs(results)) == 4
+    Tracking(server, folders[0], holds=True).sync(NAME, GRID, records[folders[0]][:1], ROWS[:1], live=False)
+    names = [mlflow_store.folder_name(folder) for folder in folders]
+    whose = [(run.data.tags["owner.folder"], run.info.run_name) for run in runs(results)]
+    assert sorted(whose) == sorted([(names[0], str(PYG)), (names[1], str(PYG)), (names[1], str(DGL))])
+    accuracies = {
+        run.data.tags["owner.folder"]: run.data.metrics["accuracy_test_pct"]
+        for run in jobs(results)
+        if run.data.params["seed"] == "0"
+    }
+    assert accuracies == pytest.approx(dict(zip(names, (70, 80), strict=True)))
+    for run in runs(results):
+        assert run.data.tags["owner.folder"] in run.data.tags["mlflow.note.content"]
+
+
+def test_what_another_host_left_half_written_on_a_server_is_taken_over_by_whoever_holds_the_folder(results, tmp_path):
+    server, folder = mlflow_store.default_uri(results), tmp_path / "elsewhere"
+    record = build.fit(PYG, 0, 0.8)
+    Tracking(server, folder).sync(NAME, GRID, [], ROWS, live=False)
+    mlflow = client(results)
+    experiment = mlflow.get_experiment_by_name(jobs_name(NAME)).experiment_id
+    its_folder = {"owner.folder": mlflow_store.folder_name(folder)}
+    for tags in (its_folder, {"owner.folder": "somebody-elses"}):
+        mlflow.create_run(experiment, tags={**ELSEWHERE.tags(), **tags, "job": record.id, "level": "job"})
+    Tracking(server, folder, holds=True).sync(NAME, GRID, [record], ROWS, live=False)
+    found = {run.data.tags["owner.folder"]: run.info.status for run in jobs(results)}
+    assert found == {its_folder["owner.folder"]: "FINISHED", "somebody-elses": "RUNNING"}
 
 
 def test_a_cell_of_a_live_process_is_left_to_it(results):
@@ -215,11 +250,9 @@ def test_a_cell_of_a_live_process_is_left_to_it(results):
     assert (run.info.status, run.data.metrics) == ("RUNNING", {})
 
 
-@pytest.mark.parametrize("status", ["RUNNING", "FINISHED"])
-def test_a_cell_that_nobody_asks_for_here_is_left_where_another_host_may_ask_for_it(results, status):
+def test_a_cell_that_nobody_asks_for_is_left_where_another_host_may_be_at_work_on_it(results):
     sync(results, some_records(), ROWS[:1])
-    theirs = owned_run(results, ELSEWHERE, {"level": "cell", "cell": str(DGL)})
-    client(results).update_run(theirs, status)
+    owned_run(results, ELSEWHERE, {"level": "cell", "cell": str(DGL)})
     Tracking(None, results).sync(NAME, GRID, some_records(), ROWS[:1], live=False)
     assert len(runs(results)) == 2
     Tracking(None, results, holds=True).sync(NAME, GRID, some_records(), ROWS[:1], live=False)

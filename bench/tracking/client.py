@@ -50,15 +50,26 @@ def now_ms() -> int:
     return round(time.time() * 1e3)
 
 
+FOLDER_TAG = "owner.folder"
+
+
 class MlflowStore:
-    """Experiments and runs of the store at `uri`, written in the name of `owner`."""
+    """Experiments and runs of the store at `uri`, written in the name of `owner` and of the results folder `folder`.
+
+    Args:
+        uri: A tracking URI.
+        owner: This process.
+        folder: See `bench.tracking.mlflow_store.folder_name`.
+        shared: Whether other results folders write there too: then only this one's runs are found.
+    """
 
     _METRICS_PER_CALL = 1000
     _DIGEST_CHARACTERS = 36
 
-    def __init__(self, uri: str, owner: Owner) -> None:
+    def __init__(self, uri: str, owner: Owner, folder: str, *, shared: bool) -> None:
         self._client = MlflowClient(uri)
-        self._owner = owner
+        self._tags = {**owner.tags(), FOLDER_TAG: folder}
+        self.mine = f"tags.`{FOLDER_TAG}` = '{folder}'" if shared else ""
         self._experiments: dict[str, Any] = {}
 
     def experiment(self, name: str, artifacts_uri: str | None) -> Any:
@@ -85,6 +96,13 @@ class MlflowStore:
 
     def find(self, experiment_id: str, search: str) -> Iterator[StoredRun]:
         """See `bench.tracking.sync.Store.find`."""
+        return self._search(experiment_id, " and ".join(filter(None, (search, self.mine))))
+
+    def running(self, experiment_id: str) -> Iterator[StoredRun]:
+        """The runs that say so, whichever folder they belong to."""
+        return self._search(experiment_id, f"attributes.status = '{RUNNING}'")
+
+    def _search(self, experiment_id: str, search: str) -> Iterator[StoredRun]:
         token = None
         while True:
             page = self._client.search_runs([experiment_id], search, max_results=1000, page_token=token)
@@ -95,7 +113,7 @@ class MlflowStore:
 
     def write(self, experiment_id: str, content: Content, status: str, parent_id: str = "") -> str:
         """See `bench.tracking.sync.Store.write`."""
-        tags = {**content.tags, **self._owner.tags(), **({MLFLOW_PARENT_RUN_ID: parent_id} if parent_id else {})}
+        tags = {**content.tags, **self._tags, **({MLFLOW_PARENT_RUN_ID: parent_id} if parent_id else {})}
         run = self._client.create_run(experiment_id, content.start_ms, tags, content.name)
         run_id: str = run.info.run_id
         self._log(run_id, content.points, [Param(*param) for param in content.params.items()])

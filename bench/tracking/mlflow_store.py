@@ -1,17 +1,21 @@
-"""The default MLflow store of a results folder: where it is, whether it is sound, and what may name another.
+"""The default MLflow store of a results folder: where it is, whether it is sound, what may name another, and as
+whom the folder writes to one that is not its own.
 
 Nothing here imports MLflow, so that `bench ui` and error messages need not wait for it.
 """
 
 import os
+import platform
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from bench import sqlite_file
 from bench.errors import UserError
 
 NAME = "mlflow.db"
+FOLDER_NAME = ".mlflow-folder"
 ARTIFACTS = "mlartifacts"
 
 _SERVED = ("http", "https", "postgresql", "mysql", "mssql", "databricks")
@@ -25,6 +29,14 @@ class TrackingUnavailable(Exception):
 def default_uri(results: Path) -> str:
     """The tracking URI of `results/mlflow.db`."""
     return sqlite_file.url(results.resolve() / NAME)
+
+
+def folder_name(results: Path) -> str:
+    """As whom a results folder writes, so that others can write to the same server; made once, and kept in it."""
+    path = results / FOLDER_NAME
+    if not path.exists() or not path.read_text().strip():
+        path.write_text(f"{platform.node()}-{uuid4().hex[:8]}\n")
+    return path.read_text().strip()
 
 
 def problem(uri: str) -> str | None:

@@ -25,6 +25,23 @@ _VIEW_TAG = "mlflow.sharedViewState."
 _MACHINE_LEARNING = "workflowType=machine_learning"
 
 
+@dataclass(frozen=True)
+class JobsPage:
+    """The MLflow experiment that a cell's jobs are in.
+
+    Attributes:
+        experiment_id: MLflow's number of it.
+        mine: Search that only the results folder's own runs meet; empty where there are no others.
+    """
+
+    experiment_id: str
+    mine: str = ""
+
+    def link(self, search: str) -> str:
+        """Where a browser finds those that `search` finds."""
+        return _filtered(self.experiment_id, " and ".join(filter(None, (search, self.mine))))
+
+
 def jobs_name(name: str) -> str:
     """The MLflow experiment that holds the jobs of experiment `name`."""
     return f"{name} · jobs"
@@ -71,17 +88,16 @@ def jobs_tags(name: str, created_ms: int) -> dict[str, str]:
     }
 
 
-def cell_note(key: CellKey, experiment: Experiment | Study, jobs_id: str) -> str:
+def cell_note(key: CellKey, experiment: Experiment | Study, jobs: JobsPage) -> str:
     """The description of a cell's run."""
+    its_own = jobs.link(f"tags.cell = '{key}'")
     if not isinstance(experiment, Experiment):
-        jobs = _filtered(jobs_id, f"tags.cell = '{key}'")
-        return f"**{key.operator}** on **{key.dataset}**, device {key.device}. [Its jobs]({jobs}), one per seed."
+        return f"**{key.operator}** on **{key.dataset}**, device {key.device}. [Its jobs]({its_own}), one per seed."
     tracks = " and ".join(f"`{track}/…`" for track in experiment.timing.tracks)
-    jobs = _filtered(jobs_id, f"tags.cell = '{key}'")
-    study = _filtered(jobs_id, f"params.operator = '{key.operator}' and params.dataset = '{key.dataset}'")
+    study = jobs.link(f"params.operator = '{key.operator}' and params.dataset = '{key.dataset}'")
     return (
         f"**{key.backend}** runs **{key.operator}** on **{key.dataset}**, device {key.device}. "
-        f"[Its jobs]({jobs}): one run per seed, timing round and parity check, with curves and samples. "
+        f"[Its jobs]({its_own}): one run per seed, timing round and parity check, with curves and samples. "
         f"[All jobs of {key.operator} on {key.dataset}]({study}), with the tuning study.\n\n"
         "- `accuracy_test_pct_…`: test accuracy in percent over the final seeds: mean, standard deviation, and the "
         f"{experiment.statistics.confidence:.0%} interval (low, high).\n"
@@ -203,7 +219,8 @@ def _cells_note(name: str, experiment: Experiment | Study, jobs_id: str) -> str:
         f"{experiment.description}\n\n"
         f"`{name}` has one run per cell: a back end running an operator on a data set on a device. Compare like with "
         "like: filter by `params.operator` and `params.dataset`, or select runs and press *Compare*. Grouping by "
-        "`backend` alone would average over data sets. Accuracies are percent."
+        "`backend` alone would average over data sets. Accuracies are percent. Where several results folders write "
+        "to one server, the tag `owner.folder` says whose a run is."
     )
 
 

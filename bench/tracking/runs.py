@@ -19,7 +19,7 @@ from bench.outcomes import Attended, Checked, LookedUp, NotDone, Outcome, Tuned
 from bench.records import Record
 from bench.study_config import Study
 from bench.task import DatasetInfo
-from bench.tracking.pages import NOTE_TAG, cell_note
+from bench.tracking.pages import NOTE_TAG, JobsPage, cell_note
 from bench.tracking.points import Point, of_numbers, of_outcome, of_summary, of_trial, safe
 from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
@@ -83,16 +83,16 @@ def of_cells(
     rows: Sequence[Row],
     datasets: Mapping[str, DatasetInfo],
     models: Mapping[CellKey, Path],
-    jobs_id: str,
+    jobs: JobsPage,
     now_ms: int,
 ) -> list[Content]:
-    """One run per row, in the rows' order; `jobs_id` is the MLflow experiment that the jobs are in."""
+    """One run per row, in the rows' order; `jobs` is where their descriptions link to."""
     by_key: dict[CellKey, list[Record]] = defaultdict(list)
     for record in records:
         by_key[record.key].append(record)
     return [
         replace(
-            _of_cell(row, experiment, by_key[row.key], position, cell_note(row.key, experiment, jobs_id), now_ms),
+            _of_cell(row, experiment, by_key[row.key], position, cell_note(row.key, experiment, jobs), now_ms),
             dataset=datasets.get(row.key.dataset),
             model=models.get(row.key),
         )

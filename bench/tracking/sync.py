@@ -34,7 +34,7 @@ class Store(Protocol):
     """What is asked of a store; `bench.tracking.client` does it with MLflow."""
 
     def find(self, experiment_id: str, search: str) -> Iterable[StoredRun]:
-        """The runs that match, trials and other levels included; deleted ones are not found."""
+        """The results folder's runs that match, trials and other levels included; deleted ones are not found."""
         ...
 
     def write(self, experiment_id: str, content: Content, status: str) -> str:
@@ -60,10 +60,10 @@ class Store(Protocol):
 
 @dataclass
 class Hands:
-    """Whose a run is.
+    """Which process a run of the results folder belongs to.
 
-    Of a process on another host nobody here knows whether it lives. Whoever is `alone`, because he holds the results
-    folder that alone is written to this store under its name, knows that it does not.
+    Of a process on another host nobody here knows whether it lives. Whoever is `alone`, because he holds the folder,
+    knows that it does not.
     """
 
     alone: bool = False
@@ -79,11 +79,6 @@ class Hands:
                 return False
             self.hosts.add(owner.host)
         return True
-
-    def are_of_another_host(self, run: StoredRun) -> bool:
-        """Whether another host wrote a run, be it done: it may be the cell of a folder of the same name there."""
-        owner = Owner.from_tags(run.tags)
-        return not self.alone and owner is not None and owner.is_elsewhere()
 
 
 @dataclass
@@ -154,7 +149,7 @@ class Cells:
         """Delete the runs of cells that are no longer asked for; their jobs' runs stay, as their records do."""
         for run in list(self.store.find(experiment_id, "tags.level = 'cell'")):
             cell = run.tags.get("cell", "")
-            if cell not in cells and not (self.hands.are_others(run) or self.hands.are_of_another_host(run)):
+            if cell not in cells and not self.hands.are_others(run):
                 self.store.discard(run)
                 self._written.pop((experiment_id, cell), None)
 

@@ -1,7 +1,8 @@
 """MLflow as a view of the records: `sync` brings a store up to date, during a run or after it was deleted.
 
 Experiment `<name>` holds one run per cell, which is what people compare; `<name> · jobs` holds every job and trial.
-They are linked by the tag `cell`, not by MLflow's parent tag, which would draw the cells into the page of jobs.
+They are linked by the tag `cell`, not by MLflow's parent tag, which would draw the cells into the page of jobs. On a
+server that several results folders write to, each has its own runs, side by side, and leaves the others' alone.
 """
 
 import re
@@ -24,7 +25,7 @@ from bench.tracking import mlflow_store, pages, runs, tables
 from bench.tracking.client import TROUBLE, MlflowStore, create_tables, now_ms
 from bench.tracking.mlflow_store import TrackingUnavailable
 from bench.tracking.runs import Row
-from bench.tracking.sync import KILLED, RUNNING, Cells, Hands, Jobs
+from bench.tracking.sync import KILLED, Cells, Hands, Jobs
 
 __all__ = ["Tracking", "TrackingUnavailable"]
 
@@ -41,9 +42,8 @@ class Tracking:
         uri: Any MLflow tracking URI; `results/mlflow.db`, created if need be, when None.
         results: The folder that holds the experiments' folders.
         datasets: What is known of the data sets, by name; others are not logged as inputs.
-        holds: Whether the caller holds the folder of the experiment that is synced. In the store that belongs to
-            `results`, whatever a process of another host left running is then taken over; any other store may be
-            written from a folder of that name elsewhere.
+        holds: Whether the caller holds the folder of the experiment that is synced: whatever a process of another
+            host left running is then taken over.
 
     Raises:
         TrackingUnavailable: the store cannot be opened; so does every method when it cannot be used.
@@ -62,12 +62,13 @@ class Tracking:
         self._results = results.resolve()
         self._uri = uri or mlflow_store.default_uri(self._results)
         self._datasets = datasets or {}
-        self._hands = Hands(alone=holds and self._uri == mlflow_store.default_uri(self._results))
+        self._hands = Hands(alone=holds)
         with self._exclusively():
             if path := sqlite_file.path_of(self._uri):
                 self._prepare(path)
             owner = Owner.here()
-            self._store = MlflowStore(self._uri, owner)
+            shared = self._uri != mlflow_store.default_uri(self._results)
+            self._store = MlflowStore(self._uri, owner, mlflow_store.folder_name(self._results), shared=shared)
             sqlite_file.remove_undecoded(self._uri)
             self._jobs = Jobs(self._store, self._hands)
             self._cells = Cells(self._store, owner, self._hands)
@@ -78,7 +79,7 @@ class Tracking:
             left = [
                 run
                 for experiment in self._store.experiments_with(pages.KIND_TAG)
-                for run in self._store.find(experiment.experiment_id, f"attributes.status = '{RUNNING}'")
+                for run in self._store.running(experiment.experiment_id)
                 if (owner := Owner.from_tags(run.tags)) and owner.dead()
             ]
             for run in left:
@@ -110,7 +111,8 @@ class Tracking:
             for record in latest(list(records)).values():
                 self._sync_job(jobs.experiment_id, record)
             models = best_models.paths(self._results / name, records)
-            contents = runs.of_cells(experiment, records, rows, self._datasets, models, jobs.experiment_id, now_ms())
+            page = pages.JobsPage(jobs.experiment_id, self._store.mine)
+            contents = runs.of_cells(experiment, records, rows, self._datasets, models, page, now_ms())
             self._cells.sync(cells.experiment_id, contents, live=live)
             if not live:
                 self._sync_report(jobs.experiment_id, name)
