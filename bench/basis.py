@@ -10,6 +10,7 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.environment import ROOT, versions
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
@@ -30,11 +31,17 @@ SPOKEN = (
     "config.py", "study_config.py", "work.py", "outcomes.py",
     "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py",
 )  # fmt: skip
-Machine = tuple[str, str, int | None]
-"""Name, architecture and cores that may be used."""
-
 LOOKUP = ("lookup.py", "lookup_data.py", "lookup_model.py", "attention_facts.py", "seeds.py")
 ATTENTION = ("attention_study.py", "attention_facts.py")
+
+
+class Machine(NamedTuple):
+    """Where a device's jobs are timed."""
+
+    host: str
+    architecture: str
+    cores: int | None  # that may be used
+    model: str  # of the slot that they are timed on
 
 
 @cache
@@ -72,10 +79,12 @@ def speed_basis(backend: str, operator: str, dataset: str, device: str, machine:
     return digest([basis(backend, operator, dataset, device), list(machine)])
 
 
-def this_machine() -> Machine:
-    """The one that this process runs on."""
+def this_machine(device: str) -> Machine:
+    """The one that this process runs on; without a model where it has no such device."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return platform.node(), platform.machine(), len(allowed) or os.cpu_count()
+    plugin = DEVICES.get(device)
+    model = "" if plugin.unavailable() else plugin.model(plugin.slots()[0])
+    return Machine(platform.node(), platform.machine(), len(allowed) or os.cpu_count(), model)
 
 
 @cache

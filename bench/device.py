@@ -22,6 +22,10 @@ class Device(Protocol):
         """Names of the units that can each run one job at a time."""
         ...
 
+    def model(self, slot: str) -> str:
+        """What its maker calls it: times on two models are never one measurement."""
+        ...
+
     def enter(self, slot: str, threads: int) -> torch.device:
         """Take a slot in this process, with that many CPU threads; returns where tensors go."""
         ...
@@ -51,7 +55,7 @@ class Device(Protocol):
         ...
 
     def describe(self) -> dict[str, str]:
-        """What a record says of the device: model, driver, clock."""
+        """What a record says of the device that was entered: model, driver, clock."""
         ...
 
     def supports_float64(self) -> bool:

@@ -48,7 +48,7 @@ def largest_first(jobs: Iterable[ParityJob]) -> list[ParityJob]:
 def speed_jobs(
     experiment: Experiment,
     able: Iterable[CellKey],
-    machine_of: Callable[[str], Machine] = lambda device: this_machine(),
+    machine_of: Callable[[str], Machine] = this_machine,
 ) -> list[SpeedJob]:
     """Round after round, each a new random order of all cells, so that drift of the machine hits all alike.
 

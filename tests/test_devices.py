@@ -29,7 +29,7 @@ def test_the_cpus_peak_memory_counts_what_was_touched_and_freed_since_the_reset(
 
 
 def test_the_cpu_says_what_it_is(cpu):
-    assert cpu.describe()["device"] != ""
+    assert cpu.describe()["device"] == cpu.model(cpu.slots()[0]) != ""
     assert cpu.free_memory_bytes() > 0
 
 

@@ -54,5 +54,5 @@ def test_the_peak_counts_what_was_allocated_since_the_reset(device):
 
 def test_a_device_describes_itself(device):
     device.enter(device.slots()[0], threads=1)
-    assert device.describe()["device"]
+    assert device.describe()["device"] == device.model(device.slots()[0]) != ""
     assert device.free_memory_bytes() > 0

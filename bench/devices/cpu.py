@@ -31,6 +31,11 @@ class Cpu:
         """One per core, named by the core."""
         return tuple(f"cpu:{core}" for core in _cores())
 
+    def model(self, slot: str) -> str:
+        """Of all cores alike."""
+        del slot
+        return _model()
+
     def enter(self, slot: str, threads: int) -> torch.device:
         """Pin this process to `threads` cores, starting at the slot's own."""
         cores = _cores()

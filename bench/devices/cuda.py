@@ -22,6 +22,10 @@ class Cuda:
         """One per GPU."""
         return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
 
+    def model(self, slot: str) -> str:
+        """As the driver names the GPU."""
+        return torch.cuda.get_device_name(slot)
+
     def enter(self, slot: str, threads: int) -> torch.device:
         """Make the GPU current."""
         torch.set_num_threads(threads)

@@ -23,6 +23,11 @@ class Mps:
         """One."""
         return ("mps:0",)
 
+    def model(self, slot: str) -> str:
+        """Metal does not name the chip."""
+        del slot
+        return "Apple GPU (Metal)"
+
     def enter(self, slot: str, threads: int) -> torch.device:
         """Metal has one device."""
         torch.set_num_threads(threads)
@@ -60,8 +65,8 @@ class Mps:
         torch.mps.set_per_process_memory_fraction(min(1.0, limit_bytes / torch.mps.recommended_max_memory()))
 
     def describe(self) -> dict[str, str]:
-        """Metal does not name the chip."""
-        return {"device": "Apple GPU (Metal)"}
+        """Nothing but its model."""
+        return {"device": self.model("mps:0")}
 
     def supports_float64(self) -> bool:
         """No: the parity gate runs in float32 only and says so."""

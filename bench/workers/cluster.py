@@ -7,6 +7,7 @@ were at work count as disturbed when a worker dies.
 
 import contextlib
 import logging
+import platform
 import queue
 import threading
 import time
@@ -21,7 +22,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.client import ClosedClientError
 
 from bench import sqlite_file
-from bench.basis import Machine, build, this_machine
+from bench.basis import Machine, build
 from bench.errors import UserError
 from bench.outcomes import NotDone
 from bench.plugins import DATASETS
@@ -72,7 +73,7 @@ class Cluster:
     def machine(self, device: str) -> Machine:
         """One of those that offer the device, kept for all of a run; waits for the first."""
         while device not in self._timing:
-            offering = [worker.machine for worker in self._able(device)]
+            offering = [worker.machines[device] for worker in self._able(device)]
             if offering:
                 self._timing[device] = min(offering)
             else:
@@ -150,7 +151,7 @@ class Cluster:
             worker.slots[job.device]
             for worker in self._able(job.device)
             if job.dataset not in worker.lacking
-            and not (isinstance(job, SpeedJob) and worker.machine != self.machine(job.device))
+            and not (isinstance(job, SpeedJob) and worker.machines[job.device] != self.machine(job.device))
         )
 
     def _able(self, device: str) -> list[Introduction]:
@@ -162,7 +163,7 @@ class Cluster:
         if job.dataset in self._datasets:
             needs[dask_worker.data_resource(job.dataset, build())] = 1.0
         if isinstance(job, SpeedJob):
-            needs[dask_worker.timing_resource(self.machine(job.device)[0])] = 1.0
+            needs[dask_worker.timing_resource(self.machine(job.device).host)] = 1.0
         return self._connected().submit(
             dask_worker.work,
             job.model_dump(mode="json"),
@@ -302,7 +303,7 @@ class Cluster:
         if other := [name for name in build() if found.build.get(name) != build()[name]]:
             name = other[0]
             return f"it has {name} {found.build.get(name)}, this run {build()[name]}; set up the same commit there"
-        if sqlite_file.path_of(self._terms.storage_url) and found.host != this_machine()[0]:
+        if sqlite_file.path_of(self._terms.storage_url) and found.host != platform.node():
             return "studies are kept in a file, which another machine cannot share; --storage postgresql://... can be"
         return ""
 

@@ -32,8 +32,7 @@ class Crew:
 
     def machine(self, device: str) -> Machine:
         """This one, for every device."""
-        del device
-        return this_machine()
+        return this_machine(device)
 
     def size(self, device: str) -> int:
         """How many jobs of a device run at once."""

@@ -30,15 +30,11 @@ PLENTY = 1e9  # of a data set, any number of jobs can read
 class Introduction:
     """What a Dask worker says of itself."""
 
-    machine: Machine
+    host: str
+    machines: Mapping[str, Machine]  # by device
     build: Mapping[str, str]
     slots: Mapping[str, int]  # by device: so many jobs at once
     lacking: Mapping[str, str]  # data set -> why it is not here
-
-    @property
-    def host(self) -> str:
-        """Name of the machine."""
-        return self.machine[0]
 
 
 def device_resource(device: str, build_: Mapping[str, str]) -> str:
@@ -137,10 +133,9 @@ def _slots(device: str) -> tuple[str, ...]:
 
 def _introduction(datasets: Sequence[str], nthreads: int) -> Introduction:
     lacking = {name: reason for name in datasets if (reason := _lacking(name))}
-    found = {device: min(nthreads, len(_slots(device))) for device in DEVICES.names()}
-    return Introduction(
-        this_machine(), build(), {device: number for device, number in found.items() if number}, lacking
-    )
+    offered = {device: min(nthreads, number) for device in DEVICES.names() if (number := len(_slots(device)))}
+    machines = {device: this_machine(device) for device in offered}
+    return Introduction(platform.node(), machines, build(), offered, lacking)
 
 
 def _lacking(dataset: str) -> str:
