@@ -31,8 +31,10 @@ SPOKEN = (
     "config.py", "study_config.py", "work.py", "outcomes.py",
     "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py",
 )  # fmt: skip
-LOOKUP = ("lookup.py", "lookup_data.py", "lookup_model.py", "attention_facts.py", "seeds.py")
-ATTENTION = ("attention_study.py", "attention_facts.py")
+LOOKUP = (
+    "studies/lookup.py", "studies/lookup_data.py", "studies/lookup_model.py", "studies/attention_facts.py", "seeds.py",
+)  # fmt: skip
+ATTENTION = ("studies/attention.py", "studies/attention_facts.py")
 
 
 class Machine(NamedTuple):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from bench import attention_study, lookup, parity, rounds, saved_model, seeds
+from bench import parity, rounds, saved_model, seeds
 from bench.config import Architecture, Setting, Training
 from bench.outcomes import Attended, Checked, Fitted, NotDone, Outcome, Tuned, seven_digits
 from bench.rig import GraphJob, Place, Rig, TooLarge, Unsupported, enter, task_of
 from bench.settings import apply, current
+from bench.studies import attention, lookup
 from bench.task import DataUnavailable, NodeTask
 from bench.training import network, objective, parts, train
 from bench.training.train import Material
@@ -101,8 +102,8 @@ def _attention(rig: Rig, job: AttentionJob, progress: Progress) -> Attended:
     seen = parts.around(task, task.split.validation)
     inputs = rig.inputs(seen, job.protocol.features)
     configs = rig.configs(job.architecture)
-    attention = attention_study.examine(rig.backend, rig.operator, configs, model, inputs, seen.graph, job.min_degree)
-    return Attended(fitted=fitted, attention=attention)
+    attended = attention.examine(rig.backend, rig.operator, configs, model, inputs, seen.graph, job.min_degree)
+    return Attended(fitted=fitted, attention=attended)
 
 
 def _trained(rig: Rig, job: FitJob | AttentionJob, progress: Progress) -> tuple[network.Network, Fitted]:

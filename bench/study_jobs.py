@@ -17,7 +17,7 @@ from bench.study_config import (
 from bench.work import AttentionJob, Job, LookupJob
 
 BACKEND = "shared structure"
-"""What computes a DictionaryLookup: neither a library nor a plug-in, but `bench.lookup_model`."""
+"""What computes a DictionaryLookup: neither a library nor a plug-in, but `bench.studies.lookup_model`."""
 
 
 def jobs(study: Study) -> list[LookupJob] | list[LookupJob | AttentionJob]:

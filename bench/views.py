@@ -29,7 +29,7 @@ def write_views(folder: ResultsFolder) -> None:
 
         write_report(folder, semantics(asked))
     else:
-        from bench.report import study
+        from bench.report.studies import views as study
 
         study.write(folder, asked, folder.records())
 
@@ -72,7 +72,7 @@ def table_rows(experiment: Experiment | Study, records: list[Record]) -> Sequenc
         from bench.report.rows import rows
 
         return rows(experiment, records)
-    from bench.report import study
+    from bench.report.studies import views as study
 
     return study.rows(experiment, records)
 

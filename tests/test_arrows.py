@@ -27,10 +27,10 @@ CONFINED = {
     "matplotlib": {
         "bench.report.canvas",
         "bench.report.curves",
-        "bench.report.paper_curves",
+        "bench.report.paper.curves",
         "bench.report.plots",
-        "bench.report.lookup_plots",
-        "bench.report.attention_plots",
+        "bench.report.studies.lookup_plots",
+        "bench.report.studies.attention_plots",
     },
     "jinja2": {"bench.report.html"},
     "pandas": {"bench.datasets._ogb"},
@@ -85,6 +85,7 @@ ALLOWED = {
 BESIDE = {
     "training": set(),
     "speed": set(),
+    "studies": {"training"},
     "workers": set(),
     "paper": set(),
     "devices": set(),
@@ -103,8 +104,7 @@ MEASURING = (
     "bench.jobs",
     "bench.rounds",
     "bench.rig",
-    "bench.lookup",
-    "bench.attention_study",
+    "bench.studies",
     "bench.parity",
 )
 SHOWING = (

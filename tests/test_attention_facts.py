@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from bench import attention_facts
 from bench.plugins import BACKENDS, OPERATORS
+from bench.studies import attention_facts
 from implementations import parity
 from implementations.contract import Graph, LayerConfig
 from implementations.name_table import load

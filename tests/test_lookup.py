@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench import lookup, lookup_data, study_jobs
-from bench.lookup_model import LookupNetwork
+from bench import study_jobs
 from bench.plugins import BACKENDS, OPERATORS
+from bench.studies import lookup, lookup_data
+from bench.studies.lookup_model import LookupNetwork
 from bench.study_config import LookupArchitecture, LookupModel, LookupTraining, StudyProtocol
 from implementations.contract import Graph
 from implementations.name_table import load

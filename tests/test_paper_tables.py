@@ -16,7 +16,7 @@ from bench.kind import Sample
 from bench.paper import table_file
 from bench.paper.rows import PaperTable
 from bench.plugins import EXPERIMENT_KINDS
-from bench.report import paper, paper_grids
+from bench.report.paper import tables, views
 
 TABLE = """
 title = "A small table"
@@ -128,7 +128,7 @@ def test_the_overview_names_the_rows_of_each_verdict(finished):
     """A verdict without a name says nothing to who does not open the table."""
     _, _, folder = finished
     kept = ResultsFolder(folder)
-    told = paper.headlines(PaperTable.of("small", table_file.kept(kept), kept.records()))
+    told = views.headlines(PaperTable.of("small", table_file.kept(kept), kept.records()))
     (judged,) = (line for line in told if "ours/gat/blocks/scatter (" in line)
     assert re.match(r"1 row (not reproduced|undecided): .* printed 90\.0 ± 1\.0\)\.$", judged)
     assert any(re.match(r"1 row not judged: ours/gatv2/blocks/scatter \(\d", line) for line in told)
@@ -137,7 +137,7 @@ def test_the_overview_names_the_rows_of_each_verdict(finished):
 def test_diverged_runs_are_counted_beside_the_seeds():
     row = PaperTable.of("t", table_file.of("gat-table2"), []).compared()[0]
     sample = Sample(values={0: 80.0, 1: 81.0}, failures={"diverged": 1}, retried=2)
-    assert paper_grids.seeds(replace(row, sample=sample)) == "2 (1 diverged, 2 tried again)"
+    assert tables.seeds(replace(row, sample=sample)) == "2 (1 diverged, 2 tried again)"
 
 
 def test_a_dry_run_names_rows_and_writes_nothing(tmp_path, capsys):
@@ -186,7 +186,7 @@ def test_an_ordering_is_shown_with_the_papers_p_and_ours(told, tmp_path):
     fast = run.state.orderings[0]
     assert fast.ours.contrast.paired
     assert fast.ours.verdict.word == "reproduced"
-    assert "ours/gatv2 above gat/a/fast" in paper.markdown(run.state)
+    assert "ours/gatv2 above gat/a/fast" in views.markdown(run.state)
     assert run.state.only(fast.lines).orderings == (fast,)
     assert run.state.only(fast.lines[:1]).orderings == ()
 
@@ -198,7 +198,7 @@ def test_what_the_paper_claims_of_other_data_is_held_against_ours_along_the_axis
     part = {"name": "ours", "kind": "told", "protocol": "p", "seeds": {"least": 10}}
     run = reproduction_of(told_table(published=[], part=[part], ordering=[claim], axis="p"), tmp_path)
     run.run()
-    leading = [line for line in paper.markdown(run.state).splitlines() if "above gat/" in line and "fast" in line]
+    leading = [line for line in views.markdown(run.state).splitlines() if "above gat/" in line and "fast" in line]
     assert ["above gat/0.0" in leading[0], "above gat/0.5" in leading[1]] == [True, True]
     assert all("above GAT on another graph" in line and "paired, n=10" in line for line in leading)
     assert all("after Holm" in line for line in leading)
@@ -216,7 +216,7 @@ def test_who_asked_for_one_row_is_shown_that_row(told, tmp_path):
     published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0", "0.5": "80.0 ± 1.0", "0.9": "70.0"}}]
     run = reproduction_of(told_table(published=published), tmp_path, only="ours/gat/0.5/fast")
     run.run()
-    shown = paper.terminal(run.state.only({row.line for row, _ in run.planned()}))
+    shown = views.terminal(run.state.only({row.line for row, _ in run.planned()}))
     assert re.findall(r"ours/\S+", shown) == ["ours/gat/0.5/fast"]
     assert "0.9" not in shown
 
@@ -255,7 +255,7 @@ def test_a_figure_gets_a_plot_of_its_leading_rows(told, tmp_path):
     run = reproduction_of(told_table(axis="p", published=published), tmp_path)
     run.run()
     run.means.folder.path.mkdir()
-    paper.write(run.means.folder, run.state)
+    views.write(run.means.folder, run.state)
     assert {path.name for path in (tmp_path / "t" / "plots").glob("*.*g")} == {"ours.svg", "ours.png"}
     page = (tmp_path / "t" / "report.html").read_text()
     assert "<svg" in page

@@ -4,7 +4,7 @@ import pytest
 from told_tools import STEADY, WILD, reproduction_of, told_table
 
 from bench.kind import Line
-from bench.report import paper
+from bench.report.paper import views
 
 
 def test_seeds_go_to_the_uncertain_row_until_its_interval_is_narrow_or_the_file_ends_it(told, tmp_path):
@@ -56,7 +56,7 @@ def test_a_part_may_ask_for_a_wider_interval_than_the_table_and_the_rule_says_so
         run.run()
         seeds.append(kind.seeds[Line("ours", "gat", "a", "fast")])
     assert seeds[0] > seeds[1]
-    assert any("1 (ours: 4) published standard deviation" in text for text in paper.rule(run.state))
+    assert any("1 (ours: 4) published standard deviation" in text for text in views.rule(run.state))
 
 
 def test_the_most_uncertain_row_doubles_its_seeds_at_most_before_another_has_its_turn(told, tmp_path):

@@ -10,14 +10,14 @@ import pytest
 from record_builders import otherwise
 from study_texts import ATTENTION, LOOKUP, read
 
-from bench import cli, records, studies, study_jobs
+from bench import cli, records, study_jobs, study_run
 from bench.folder import ResultsFolder
 from bench.kinds.study import KIND
 from bench.options import Options
 from bench.paper.table import Part
 from bench.progress import PlainDisplay
-from bench.report import attention, lookup
-from bench.report import study as study_report
+from bench.report.studies import attention, lookup
+from bench.report.studies import views as study_views
 from bench.study_config import AttentionStudy, LookupStudy
 from bench.views import sync, write_index, write_views
 
@@ -39,7 +39,7 @@ class Nobody:
 def run(study, path: Path) -> ResultsFolder:
     folder = ResultsFolder(path)
     folder.write_experiment(study)
-    errors = studies.StudyRun(study, folder, Silent(), Nobody(), Options(parallel=1)).run()
+    errors = study_run.StudyRun(study, folder, Silent(), Nobody(), Options(parallel=1)).run()
     assert errors == 0
     return folder
 
@@ -156,7 +156,7 @@ def test_a_study_reaches_mlflow_with_its_curves(studied, request):
     client = MlflowClient(uri)
     ids = [client.get_experiment_by_name(name).experiment_id for name in ("small", "small · jobs")]
     cells, jobs = client.search_runs(ids[:1]), client.search_runs(ids[1:], "tags.level = 'job'")
-    assert len(cells) == len(study_report.rows(study, folder.records()))
+    assert len(cells) == len(study_views.rows(study, folder.records()))
     assert len(jobs) == len(study_jobs.jobs(study))
     curves = {name for run in jobs for name in run.data.metrics if name.startswith("curve/")}
     assert any("accuracy" in name for name in curves)
@@ -166,7 +166,7 @@ def test_the_end_of_a_study_says_that_mlflow_failed(looked_up, tmp_path, capsys)
     study, folder = looked_up
     copy = shutil.copytree(folder.path, tmp_path / "results/small")
     (tmp_path / "results/mlartifacts").write_text("a file where a folder must be")
-    assert studies.run(study, ResultsFolder(copy)) == 0
+    assert study_run.run(study, ResultsFolder(copy)) == 0
     said = capsys.readouterr().err
     assert "MLflow is behind. MLflow at " in said
     assert "`bench mlflow sync` fills it from the records." in said
@@ -176,7 +176,7 @@ def test_the_end_of_a_study_says_what_mlflow_noticed(looked_up, tmp_path, capsys
     study, folder = looked_up
     copy = shutil.copytree(folder.path, tmp_path / "results/small")
     (tmp_path / "results/mlflow.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
-    assert studies.run(study, ResultsFolder(copy)) == 0
+    assert study_run.run(study, ResultsFolder(copy)) == 0
     assert "a fresh one takes its place" in capsys.readouterr().err
 
 

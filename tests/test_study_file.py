@@ -3,7 +3,7 @@
 import pytest
 from study_texts import ATTENTION, LOOKUP, read
 
-from bench import experiment_file, studies, study_jobs
+from bench import experiment_file, study_jobs, study_run
 from bench.errors import UserError
 
 BROKEN = {
@@ -73,5 +73,5 @@ def test_a_grid_is_not_taken_for_a_study_nor_a_study_for_a_grid(tmp_path):
 
 @pytest.mark.parametrize("name", ["lookup", "attention"])
 def test_the_studies_that_come_along_are_valid(name):
-    study = studies.read(name)
+    study = study_run.read(name)
     assert study_jobs.jobs(study)

@@ -80,7 +80,8 @@ def _plain(folder: ResultsFolder) -> object:
 def excerpt(folder: ResultsFolder) -> str:
     """What a document shows of an experiment, in brief, or of a paper's table."""
     from bench.paper.rows import PaperTable
-    from bench.report import brief, paper
+    from bench.report import brief
+    from bench.report.paper import views as paper
     from bench.report.results import Results
 
     if asked := table_file.kept(folder):
@@ -90,7 +91,9 @@ def excerpt(folder: ResultsFolder) -> str:
 
 def _rewritten(folder: ResultsFolder) -> str:
     from bench.paper.rows import PaperTable
-    from bench.report import paper, study, table
+    from bench.report import table
+    from bench.report.paper import views as paper
+    from bench.report.studies import views as study
 
     if kept := table_file.kept(folder):
         found = PaperTable.of(folder.name, kept, folder.records())

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, plan, studies, study_jobs
+from bench import experiment_file, plan, study_jobs, study_run
 from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, say, say_json
 from bench.config import Experiment
 from bench.durations import roughly
@@ -72,16 +72,16 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
 
 
 def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -> int:
-    from bench.report import study as study_report
+    from bench.report.studies import views as study_views
 
     if arguments.dry_run:
         _dry_study(study, folder, arguments)
         return DONE
-    errors = studies.run(study, folder, Options.chosen(arguments, folder), arguments.mlflow)
+    errors = study_run.run(study, folder, Options.chosen(arguments, folder), arguments.mlflow)
     if arguments.json:
         say_json(plain(folder))
     else:
-        say(study_report.terminal(study, folder.records()))
+        say(study_views.terminal(study, folder.records()))
         say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
     write_index(folder.path.parent)
     return FAILED if errors else DONE

@@ -69,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[PaperTable, int]:
-    from bench.report import paper, paper_values
+    from bench.report.paper import values, views
 
     folder = _folder(name, arguments)
     with folder.exclusive():
@@ -78,12 +78,12 @@ def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[Pa
             run = Reproduction(name, table, _means(folder, shown, arguments), _ask(arguments))
             shown.say(f"{table.title}: {sum(1 for _ in run.planned())} rows to compare")
             errors = run.run()
-        paper.write(folder, run.state, run.remarks())
+        views.write(folder, run.state, run.remarks())
     if arguments.json:
-        say(paper_values.json_text(run.state))
+        say(values.json_text(run.state))
     else:
         lines = {row.line for row, _ in run.planned()}
-        say(paper.terminal(run.state.only(lines) if arguments.only else run.state, run.remarks()))
+        say(views.terminal(run.state.only(lines) if arguments.only else run.state, run.remarks()))
         say(f"The same is in {os.path.relpath(folder.path)}/: report.html, table.md, table.csv, table.tex, table.json.")
     if arguments.mlflow != "off" and run.state.compared():
         _track(arguments.mlflow, folder, run.state)

@@ -8,13 +8,13 @@ models and columns the data, and the value is Kendall's tau between queries.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench import studies
+from bench import study_run
 from bench.errors import UserError, unknown
 from bench.kind import Line, Means, Sample
 from bench.paper.table import Part
 from bench.records import Record
-from bench.report import attention, lookup
-from bench.report.lookup import SUBSETS
+from bench.report.studies import attention, lookup
+from bench.report.studies.lookup import SUBSETS
 from bench.runner import Unheard
 from bench.study_config import AttentionStudy, LookupStudy, Study
 
@@ -25,7 +25,7 @@ class _Study:
         if surplus := sorted(part.experiment.keys() - {"study", "protocol"}):
             yield f"experiment.{surplus[0]}: {unknown('key', surplus[0], ['study', 'protocol'])}"
         try:
-            study = studies.read(str(part.experiment.get("study", "")))
+            study = study_run.read(str(part.experiment.get("study", "")))
         except UserError as problem:
             yield f"experiment.study: {problem}"
             return
@@ -41,7 +41,7 @@ class _Study:
 
     def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
         """See `bench.kind.Kind`."""
-        return studies.StudyRun(_asked(part, seeds), means.folder, means.display, Unheard(), means.options).run()
+        return study_run.StudyRun(_asked(part, seeds), means.folder, means.display, Unheard(), means.options).run()
 
     def samples(self, part: Part, records: Sequence[Record]) -> Mapping[Line, Sample]:
         """See `bench.kind.Kind`."""
@@ -53,7 +53,7 @@ class _Study:
 
 def _asked(part: Part, seeds: int) -> Study:
     """The study with so many seeds and, of a lookup, the one protocol of the part."""
-    study = studies.read(str(part.experiment["study"]))
+    study = study_run.read(str(part.experiment["study"]))
     changed: dict[str, object] = {"seeds": tuple(range(seeds))}
     if isinstance(study, LookupStudy):
         chosen = part.experiment["protocol"]

@@ -14,25 +14,24 @@ from bench.folder import SNAPSHOT, ResultsFolder, write_atomically
 from bench.paper import table_file
 from bench.paper.rows import PaperTable
 from bench.report import (
-    attention,
     gallery,
     grids,
     headlines,
     html,
-    lookup,
-    paper,
-    paper_curves,
-    paper_grids,
     plots,
     scaling_grid,
     special,
-    study,
     throughput_grid,
     wording,
 )
 from bench.report.grids import Grid
 from bench.report.html import Semantics
+from bench.report.paper import curves as paper_curves
+from bench.report.paper import tables as paper_tables
+from bench.report.paper import views as paper
 from bench.report.results import Results, environment, only_commit
+from bench.report.studies import attention, lookup
+from bench.report.studies import views as study
 from bench.report.wording import Footnotes
 from bench.study_config import AttentionStudy, Study
 
@@ -170,7 +169,7 @@ def _of_table(folder: ResultsFolder, found: PaperTable) -> Entry:
     notes = Footnotes()
     make = _Maker(found.name, found.table.title, tuple(paper.commands(found)))
     drawn = gallery.on_show(folder, lambda: paper_curves.draw(found, kinds=("svg",)))
-    tables = paper_grids.grids(found, notes)
+    tables = paper_tables.grids(found, notes)
     exhibit = make("papers", tables, drawn, notes.lines())
     return Entry(found.name, found.table.title, paper.provenance(found), tuple(paper.headlines(found)), (exhibit,))
 

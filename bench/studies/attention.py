@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from bench import attention_facts
 from bench.outcomes import Attention, HeadAttention
+from bench.studies import attention_facts
 from bench.training.network import Network
 from bench.training.train import Inputs
 from implementations.contract import Backend, Graph, LayerConfig, Operator

@@ -7,8 +7,10 @@ from tabulate import tabulate
 
 from bench.folder import ResultsFolder, write_atomically
 from bench.paper.rows import PaperTable, Row
-from bench.report import html, paper_curves, paper_grids, paper_values, wording
+from bench.report import html, wording
 from bench.report.grids import Grid
+from bench.report.paper import curves, values
+from bench.report.paper.tables import grids, in_short, ordering
 from bench.report.table import markdown_table
 from bench.report.wording import Footnotes
 
@@ -32,10 +34,10 @@ RULE = (
 def write(folder: ResultsFolder, found: PaperTable, remarks: Sequence[str] = ()) -> None:
     """Write every view into the results folder."""
     write_atomically(folder.path / "table.md", markdown(found, remarks))
-    write_atomically(folder.path / "table.csv", paper_values.csv_text(found))
-    write_atomically(folder.path / "table.json", paper_values.json_text(found))
+    write_atomically(folder.path / "table.csv", values.csv_text(found))
+    write_atomically(folder.path / "table.json", values.json_text(found))
     write_atomically(folder.path / "table.tex", latex(found))
-    write_atomically(folder.path / "report.html", page(found, paper_curves.write(folder, found), remarks))
+    write_atomically(folder.path / "report.html", page(found, curves.write(folder, found), remarks))
 
 
 def terminal(found: PaperTable, remarks: Sequence[str] = ()) -> str:
@@ -43,7 +45,7 @@ def terminal(found: PaperTable, remarks: Sequence[str] = ()) -> str:
     notes = Footnotes()
     tables = [
         f"{grid.caption}\n{tabulate(grid.lines, grid.headers, tablefmt='simple', disable_numparse=True)}"
-        for grid in paper_grids.grids(found, notes)
+        for grid in grids(found, notes)
     ]
     lines = "\n".join([*notes.lines(), *remarks])
     return "\n\n".join(part for part in [found.table.title, *tables, lines, provenance(found)] if part) + "\n"
@@ -64,7 +66,7 @@ def markdown(found: PaperTable, remarks: Sequence[str] = ()) -> str:
 def excerpt(found: PaperTable, remarks: Sequence[str] = ()) -> str:
     """The tables with their notes and where they come from: what a document shows."""
     notes = Footnotes()
-    tables = [markdown_table(grid) for grid in paper_grids.grids(found, notes)]
+    tables = [markdown_table(grid) for grid in grids(found, notes)]
     listed = "\n".join(f"- {line}" for line in [*notes.lines(), *remarks])
     return "\n\n".join(part for part in [*tables, listed, provenance(found)] if part)
 
@@ -84,7 +86,7 @@ def brief(found: PaperTable) -> str:
 def latex(found: PaperTable) -> str:
     """`table.tex`: one booktabs table per grid."""
     notes = Footnotes()
-    return "\n".join(_latex_table(grid) for grid in paper_grids.grids(found, notes)) + "".join(
+    return "\n".join(_latex_table(grid) for grid in grids(found, notes)) + "".join(
         f"% {line}\n" for line in notes.lines()
     )
 
@@ -92,7 +94,7 @@ def latex(found: PaperTable) -> str:
 def page(found: PaperTable, drawings: Mapping[str, str], remarks: Sequence[str] = ()) -> str:
     """`report.html`; `drawings` are SVG texts by part."""
     notes = Footnotes()
-    tables = paper_grids.grids(found, notes)
+    tables = grids(found, notes)
     content = {
         "title": found.table.title,
         "description": found.table.description,
@@ -117,7 +119,7 @@ def headlines(found: PaperTable) -> list[str]:
     for row in rows:
         told.setdefault(("row", row.verdict.word or "not judged"), []).append(_named(row))
     for result in found.shown_orderings():
-        told.setdefault(("ordering", result.ours.verdict.word), []).append(paper_grids.ordering(result))
+        told.setdefault(("ordering", result.ours.verdict.word), []).append(ordering(result))
     agree = sum(result.agrees for result in found.significance)
     tests = f"{agree} of {len(found.significance)} printed p-values follow from the means and deviations printed."
     return [_told(noun, word, names) for (noun, word), names in told.items()] + [tests] * bool(found.significance)
@@ -140,7 +142,7 @@ def _named(row: Row) -> str:
     if not row.sample.values:
         return ""
     beside = f"; printed {row.published.quantity}" if row.published else ""
-    return f"{row.require_line().id} ({paper_grids.in_short(row)}{beside})"
+    return f"{row.require_line().id} ({in_short(row)}{beside})"
 
 
 def rule(found: PaperTable) -> list[str]:

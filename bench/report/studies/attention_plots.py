@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from bench.outcomes import HeatMap
-from bench.report.attention import LOOKUP, AttentionRow
 from bench.report.canvas import INK, ON_PAPER, STYLE, marks, rendered
+from bench.report.studies.attention import LOOKUP, AttentionRow
 
 _COLOURS = {"gat": "#D55E00", "gatv2": "#0072B2"}
 _OTHER_COLOUR = "#009E73"

@@ -5,9 +5,10 @@ from typing import assert_never
 
 from bench.folder import ResultsFolder, write_atomically
 from bench.records import Record
-from bench.report import attention, gallery, lookup
-from bench.report.attention import AttentionRow
-from bench.report.lookup import LookupRow
+from bench.report import gallery
+from bench.report.studies import attention, lookup
+from bench.report.studies.attention import AttentionRow
+from bench.report.studies.lookup import LookupRow
 from bench.study_config import AttentionStudy, LookupStudy, Study
 
 
@@ -45,7 +46,7 @@ def write(folder: ResultsFolder, study: Study, records: Sequence[Record]) -> Non
 
 def drawn(study: Study, records: Sequence[Record]) -> Mapping[tuple[str, str], bytes]:
     """All plots of a study, by name and format."""
-    from bench.report import attention_plots, lookup_plots  # matplotlib, half a second
+    from bench.report.studies import attention_plots, lookup_plots  # matplotlib, half a second
 
     match study:
         case LookupStudy():

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bench import attention_facts, lookup_data, seeds
-from bench.lookup_model import LookupNetwork
+from bench import seeds
 from bench.outcomes import Attention, HeatMap, LookedUp
 from bench.plugins import OPERATORS
+from bench.studies import attention_facts, lookup_data
+from bench.studies.lookup_model import LookupNetwork
 from bench.training.train import Diverged
 from bench.work import LookupJob
 

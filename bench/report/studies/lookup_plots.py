@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.report.canvas import INK, STYLE, marks, rendered
-from bench.report.lookup import SUBSETS, LookupRow, Subset
+from bench.report.studies.lookup import SUBSETS, LookupRow, Subset
 from bench.study_config import LookupStudy
 
 _LOOKS = (("#0072B2", "o"), ("#E69F00", "s"), ("#D55E00", "^"), ("#009E73", "D"), ("#CC79A7", "v"))

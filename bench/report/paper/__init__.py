@@ -1,0 +1,1 @@
+"""Views of a paper's table beside ours: for people, for programs, and drawn."""

@@ -1,0 +1,1 @@
+"""Views of the studies: attention and DictionaryLookup, as rows and drawn."""

@@ -1,0 +1,1 @@
+"""What the studies measure: how trained networks attend, and which of them can look a key up."""
