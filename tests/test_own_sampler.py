@@ -99,6 +99,13 @@ def test_the_same_seed_draws_the_same_blocks_and_every_neighbour_is_drawn_someti
 
 
 @pytest.mark.parametrize("backend", SAMPLING)
+def test_drawing_leaves_torchs_own_random_numbers_alone(backend, task):
+    state = torch.get_rng_state()
+    for _ in drawn(backend, task.graph, task.split.train):
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("backend", SAMPLING)
 def test_where_all_neighbours_are_drawn_it_learns_what_the_shared_sampler_teaches(backend, cpu):
     place = Place(cpu.slots()[0])
     own, shared = (run_job(jobs(backend, sampler, EVERY_NEIGHBOUR)[0], place) for sampler in ("own", "shared"))

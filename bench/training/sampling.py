@@ -1,7 +1,7 @@
 """Nodes drawn from a graph: by random walks, or neighbour by neighbour.
 
-torch_geometric has both samplers, but needs torch-sparse or pyg-lib for them, which are on no package index for every
-version of torch. Self-loops are no way to walk and nobody's neighbours.
+torch_geometric has both samplers, but needs torch-sparse or pyg-lib for them, of which no package index has wheels.
+Self-loops are no way to walk and nobody's neighbours.
 """
 
 from collections.abc import Sequence

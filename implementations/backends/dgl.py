@@ -150,7 +150,8 @@ class _Dgl:
         dgl.seed(seed)
 
         def draw(targets: Tensor, at_once: int) -> Iterator[Drawn]:
-            with warnings.catch_warnings():
+            # Its loader takes a seed from torch's generator, which dropout goes on with, for processes that it has not.
+            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
                 warnings.simplefilter("ignore")  # of processes that would load beside this one
                 batches = iter(loading.DataLoader(graph, targets, chosen, batch_size=at_once, shuffle=False))
             # A block numbers its targets first among its sources, so that the first block's numbers hold in all.

@@ -145,7 +145,8 @@ class _Pyg:
         if any(importlib.util.find_spec(name) for name in ("pyg_lib", "torch_sparse")):
             return None
         return (
-            "PyG's NeighborLoader needs pyg-lib or torch-sparse; their own site has wheels for some versions of torch"
+            "PyG's NeighborLoader needs pyg-lib or torch-sparse: with a C++ compiler, "
+            "`pip install --no-build-isolation torch-scatter torch-sparse` builds the latter in some minutes"
         )
 
     def sampler(self, starts: Tensor, neighbours: Tensor, fanout: Sequence[int], seed: int) -> DrawsBlocks:
@@ -164,7 +165,7 @@ class _Pyg:
             while True:
                 with torch.random.fork_rng(devices=[]):
                     torch.set_rng_state(state)
-                    parts = parts or iter(_package("loader").NeighborLoader(data, **options))
+                    parts = parts or iter(_loader(data, **options))  # which draws, too
                     part = next(parts, None)
                     state = torch.get_rng_state()
                 if part is None:
@@ -175,6 +176,12 @@ class _Pyg:
 
 
 BACKEND: Backend = _Pyg()
+
+
+def _loader(data: Any, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using 'NeighborSampler' without a 'pyg-lib'")  # torch-sparse does as well
+        return _package("loader").NeighborLoader(data, **options)
 
 
 @cache
