@@ -61,6 +61,9 @@ class MlflowStore:
         owner: This process.
         folder: See `bench.tracking.mlflow_store.folder_name`.
         shared: Whether other results folders write there too: then only this one's runs are found.
+
+    Attributes:
+        mine: Search that only this folder's runs meet; empty where there are no others.
     """
 
     _METRICS_PER_CALL = 1000
