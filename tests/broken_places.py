@@ -179,6 +179,9 @@ def _surroundings() -> Iterator[Broken]:
         {"README.md": None, **_smoke()},
     )
     yield Broken(
+        "a document that is a device", ("report", "smoke", "--into", "/dev/null", *RESULTS), ("regular",), _smoke()
+    )
+    yield Broken(
         "a document without a place",
         ("report", "smoke", "--into", "{folder}/README.md", *RESULTS),
         ("README.md",),

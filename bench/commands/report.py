@@ -110,9 +110,11 @@ def insert(path: Path, name: str, text: str) -> None:
     """Replace what stands between the markers of one table.
 
     Raises:
-        UserError: the file or a marker is not there.
+        UserError: the file or a marker is not there, or it is no regular file.
     """
     begin = f"<!-- table: {name} -->"
+    if path.exists() and not path.is_file():  # a pipe would be waited for, and replaced
+        raise UserError(f"{path}: no regular file; name a Markdown file")
     try:
         document = path.read_text(encoding="utf-8")
     except OSError as problem:
