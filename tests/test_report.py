@@ -283,3 +283,12 @@ def test_in_brief_a_line_for_each_cell_has_its_accuracy_and_its_steps_and_the_ve
     assert text.startswith(f"- {brief.said(found)[0]}\n")
     assert "tuned settings" not in text
     assert "Made by `bench run default`." in text
+
+
+def test_what_was_not_timed_is_not_said_to_be() -> None:
+    untimed = build.experiment(backends=("pyg", "dgl"), operators=("gat",), seeds=(0, 1), timing=Timing(rounds=0))
+    records = [build.parity(build.key()), *build.fits(build.key(), (0.81, 0.82))]
+    text = brief.markdown(Results.of(untimed, records), "default")
+    assert text.startswith("Accuracy against the baseline · ")
+    assert not {"timed", "speed", "step"} & set(text.split())
+    assert "timed with 1 thread" in brief.markdown(whole(), "default")

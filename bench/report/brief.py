@@ -73,8 +73,9 @@ def _ratio(results: Results, cell: Cell, track: str, threads: int, phase: Phase)
 def _overview(results: Results, notes: Footnotes) -> Grid:
     tracks = results.experiment.timing.tracks if results.experiment.timing.rounds else ()
     trains = bool(results.experiment.seeds)
+    shown = " and ".join([*(["accuracy"] if trains else []), *(["speed"] if tracks else [])])
     return slim(
-        "Accuracy and speed against the baseline" if trains else "Speed against the baseline",
+        f"{shown.capitalize()} against the baseline",
         (
             *CELL,
             *(["test accuracy, %", "against the baseline"] if trains else []),

@@ -164,9 +164,11 @@ def p_value(p: float | None) -> str:
 
 def provenance(results: Results) -> str:
     """When, from what code and on what machine the numbers were made; says less where records say less."""
-    threads = ", ".join(map(str, results.experiment.timing.threads))
-    timed = f"{', '.join(results.experiment.devices)}, timed with {threads} thread{'s' * (threads != '1')}"
-    return made(results.counted(), timed)
+    timing, how = results.experiment.timing, ", ".join(results.experiment.devices)
+    if timing.rounds:
+        threads = ", ".join(map(str, timing.threads))
+        how += f", timed with {threads} thread{'s' * (threads != '1')}"
+    return made(results.counted(), how)
 
 
 def made(records: Sequence[Record], how: str = "") -> str:
