@@ -62,6 +62,7 @@ def test_a_changed_byte_and_a_renamed_file_of_its_code_make_a_number_stale(monke
 
 def test_times_of_two_machines_are_never_one_measurement():
     one = basis.this_machine("cpu")
+    assert one.model == basis.DEVICES.get("cpu").describe()["device"]
     others = [{"host": "another"}, {"architecture": "another"}, {"cores": 99}, {"model": "another GPU in the same box"}]
     machines = [one, *(one._replace(**other) for other in others)]
     assert len({basis.speed_basis(*CELL, machine) for machine in machines}) == 5

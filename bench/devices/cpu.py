@@ -6,6 +6,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -109,6 +110,7 @@ def _status_bytes(field: str) -> int:
     raise OSError(f"{STATUS} has no {field}")
 
 
+@cache
 def _model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

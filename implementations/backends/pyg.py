@@ -146,7 +146,7 @@ class _Pyg:
             return None
         return (
             "PyG's NeighborLoader needs pyg-lib or torch-sparse: with a C++ compiler, "
-            "`pip install --no-build-isolation torch-scatter torch-sparse` builds the latter in some minutes"
+            "`pip install --no-build-isolation torch-scatter torch-sparse` builds the latter"
         )
 
     def sampler(self, starts: Tensor, neighbours: Tensor, fanout: Sequence[int], seed: int) -> DrawsBlocks:
