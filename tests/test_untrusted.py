@@ -104,6 +104,30 @@ def test_a_torn_pickle_is_no_pickle(content):
         _unpickle.load(content)
 
 
+def pickled_array(code: str, flags: int, data: bytes, count: int) -> bytes:
+    """As NumPy pickles an array, but whatever its type says: `flags` 0 denies that its numbers are objects."""
+    described = f"cnumpy\ndtype\n(V{code}\nI00\nI01\ntR(I3\nV|\nNNNI-1\nI-1\nI{flags}\ntb"
+    raw = "".join(f"\\u{byte:04x}" for byte in data)
+    state = f"(I1\n(I{count}\nt{described}I00\nV{raw}\ntb."
+    return f"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntVb\ntR{state}".encode("ascii")
+
+
+@pytest.mark.parametrize("code", ["O8", "O", "V8", "S8", "M8", "object", "i8,O", "c16"])
+def test_bytes_of_a_pickle_never_become_addresses_of_objects(code):
+    with pytest.raises(DataUnavailable, match="which is refused"):
+        _unpickle.load(pickled_array(code, 0, b"\x41" * 8, 1))
+
+
+def test_such_a_pickle_of_numbers_is_read():
+    assert _unpickle.load(pickled_array("i8", 0, b"\x01" + bytes(15), 2)).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("count", [1, 3, -2])
+def test_an_array_has_as_many_numbers_as_its_bytes_hold(count):
+    with pytest.raises(DataUnavailable, match="not a pickle of arrays"):
+        _unpickle.load(pickled_array("i8", 0, bytes(16), count))
+
+
 def archive(folder: Path, **members: bytes) -> UpstreamArchive:
     """A zip file, brought from where it lies."""
     path = folder / "x.zip"
