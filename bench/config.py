@@ -275,7 +275,7 @@ class Statistics(Asked):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     accuracy_margin_points: PositiveFloat = 1.0  # two back ends closer than this are equivalent
     time_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # ratio within 1 +- this is equal
-    rivals: tuple[str, ...] = ()  # back ends against whose best, round by round, the others' times are held
+    rivals: tuple[str, ...] = ()  # back ends against the best of which the others' times are held
 
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

@@ -7,6 +7,9 @@ One rule for accuracy (difference, by seed) and for time (log of the ratio of me
    adjustment over all comparisons judged together;
 3. else `undecided`, with the number of further seeds or rounds that would decide with a chance of 80 %.
 
+Not judged at all is a pair of which one side failed on some seeds (those that are left are the lucky ones), or whose
+rounds were not timed side by side. A word that falls before all planned seeds or rounds are in is marked `interim`.
+
 Equivalence comes first: a difference may be real and still too small to matter, and then the margin speaks.
 Holm guards the claims of a difference, since a grid of many pairs is searched for winners; a claim of
 equivalence is made against its own margin and holds at the level of its pair.
@@ -48,6 +51,8 @@ class Pair:
     where: str  # "gat · cora · cpu"
     first_values: Series
     second_values: Series
+    planned: int = 0  # seeds or rounds after which the verdict was meant to fall; 0: however many there are
+    barred: str = ""  # why what there is must not be judged: "fused failed on 6 of 10 seeds"
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,17 @@ class AccuracyVerdict:
     @property
     def verdict(self) -> str:
         """The word and, if undecided, what it needs."""
-        return _undecided(self.finding, "seed") if self.word == "undecided" else self.word
+        return _verdict(self.pair, self.finding, self.word, "seed")
+
+    @property
+    def interim(self) -> str:
+        """That a decision was looked at before all planned seeds were in, or nothing."""
+        return _interim(self.pair, self.finding, "seed")
 
     def short(self) -> str:
         """For a table: "better, +1.20 points"."""
-        return self.verdict if self.points is None else f"{self.verdict}, {self.points:+.2f} points"
+        points = "" if self.points is None else f"{self.points:+.2f} points"
+        return ", ".join(filter(None, [self.verdict, points, self.interim]))
 
     def sentence(self) -> str:
         """The verdict in plain words."""
@@ -130,12 +141,13 @@ class AccuracyVerdict:
         """What the verdict rests on."""
         interval = self.finding.interval()
         if interval is None:
-            return _too_few(self.finding, "seed")
+            return _untold(self.pair, self.finding, "seed")
         low, high = 100 * interval.low, 100 * interval.high
         return (
             f"difference {self.points:+.2f} points ({_percent(interval.confidence)} interval "
             f"{low:+.2f} to {high:+.2f}, {_replicates(self.finding, 'seed')})"
             f"{_grounds(self.finding, _count(self.margin_points, 'percentage point'), 'seed')}"
+            f"{_after(self.interim)}"
         )
 
 
@@ -173,15 +185,23 @@ class TimeVerdict:
     @property
     def verdict(self) -> str:
         """The word and, if undecided, what it needs."""
-        return _undecided(self.finding, "round") if self.word == "undecided" else self.word
+        return _verdict(self.pair, self.finding, self.word, "round")
+
+    @property
+    def interim(self) -> str:
+        """That a decision was looked at before all planned rounds were in, or nothing."""
+        return _interim(self.pair, self.finding, "round")
 
     def short(self) -> str:
         """For a table: "faster, 2.22 ×", "slower, 1.30 ×", "equal, 0.990 of the time"."""
+        return ", ".join(filter(None, [self.verdict, self._times(), self.interim]))
+
+    def _times(self) -> str:
         if self.ratio is None:
-            return self.verdict
+            return ""
         if self.word in ("faster", "slower"):
-            return f"{self.verdict}, {_significant(max(self.ratio, 1 / self.ratio))} ×"
-        return f"{self.verdict}, {_significant(self.ratio)} of the time"
+            return f"{_significant(max(self.ratio, 1 / self.ratio))} ×"
+        return f"{_significant(self.ratio)} of the time"
 
     def sentence(self) -> str:
         """The verdict in plain words."""
@@ -197,12 +217,13 @@ class TimeVerdict:
         """What the verdict rests on."""
         interval = self.ratio_interval
         if self.ratio is None or interval is None:
-            return _too_few(self.finding, "round")
+            return _untold(self.pair, self.finding, "round")
         return (
             f"ratio of times {_significant(self.ratio)} ({_percent(interval.confidence)} interval "
             f"{_significant(interval.low)} to {_significant(interval.high)}, "
             f"{_replicates(self.finding, 'round')})"
             f"{_grounds(self.finding, _percent(self.margin), 'round')}"
+            f"{_after(self.interim)}"
         )
 
 
@@ -234,14 +255,16 @@ class SelfTest:
 
 def accuracy_verdicts(pairs: Sequence[Pair], margin_points: float, confidence: float) -> list[AccuracyVerdict]:
     """Judge pairs of accuracies together; Holm's adjustment is over exactly these."""
-    contrasts = [contrast(pair.first_values, pair.second_values) for pair in pairs]
+    contrasts = [None if pair.barred else contrast(pair.first_values, pair.second_values) for pair in pairs]
     findings = _judge(pairs, contrasts, margin_points / 100, confidence)
     return [AccuracyVerdict(pair, finding, margin_points) for pair, finding in zip(pairs, findings, strict=True)]
 
 
 def time_verdicts(pairs: Sequence[tuple[Pair, TimedPhase]], margin: float, confidence: float) -> list[TimeVerdict]:
     """Judge pairs of step times together, on the log scale, where 1/1.05 is as far from 1 as 1.05 is."""
-    contrasts = [log_ratio_of_medians(pair.first_values, pair.second_values) for pair, _ in pairs]
+    contrasts = [
+        None if pair.barred else log_ratio_of_medians(pair.first_values, pair.second_values) for pair, _ in pairs
+    ]
     findings = _judge([pair for pair, _ in pairs], contrasts, math.log1p(margin), confidence)
     return [TimeVerdict(pair, finding, timed, margin) for (pair, timed), finding in zip(pairs, findings, strict=True)]
 
@@ -280,7 +303,8 @@ def _finding(found: Contrast, p_beyond_one: float, family: int, margin: float, c
 def _untested(pair: Pair, confidence: float) -> Finding:
     shared = pair.first_values.keys() & pair.second_values.keys()
     n = len(shared) or min(len(pair.first_values), len(pair.second_values))
-    return Finding("undecided", n, confidence, None, 1.0, 1.0, 0, max(1, FEWEST - n))
+    further = None if pair.barred else max(1, FEWEST - n)
+    return Finding("undecided", n, confidence, None, 1.0, 1.0, 0, further)
 
 
 def _grounds(finding: Finding, margin: str, replicate: str) -> str:
@@ -299,8 +323,26 @@ def _undecided(finding: Finding, replicate: str) -> str:
     return f"undecided, needs {more}"
 
 
-def _too_few(finding: Finding, replicate: str) -> str:
+def _verdict(pair: Pair, finding: Finding, word: str, replicate: str) -> str:
+    if pair.barred:
+        return "not judged"
+    return _undecided(finding, replicate) if word == "undecided" else word
+
+
+def _untold(pair: Pair, finding: Finding, replicate: str) -> str:
+    if pair.barred:
+        return f"not judged, since {pair.barred}"
     return f"only {_count(finding.n, replicate)} so far; {_undecided(finding, replicate)}"
+
+
+def _interim(pair: Pair, finding: Finding, replicate: str) -> str:
+    # Who looks early, and goes on only where nothing was shown, is wrong more often than the level says.
+    is_early = finding.position != "undecided" and finding.n < pair.planned
+    return f"interim: {finding.n} of {_count(pair.planned, replicate)}" if is_early else ""
+
+
+def _after(text: str) -> str:
+    return f"; {text}" if text else ""
 
 
 def _replicates(finding: Finding, replicate: str) -> str:

@@ -142,6 +142,12 @@ def speed(
     return record(speed_job(cell, round_, threads, replica), outcome)
 
 
+def with_training_samples(recorded: Record, samples: Samples) -> Record:
+    """A round whose training steps were sampled so, in every track."""
+    tracks = {name: track.model_copy(update={"train": samples}) for name, track in recorded.outcome.tracks.items()}
+    return recorded.model_copy(update={"outcome": recorded.outcome.model_copy(update={"tracks": tracks})})
+
+
 def study(operator: str = "gat", best: dict[str, Any] | None = None, backend: str = "scatter") -> Record:
     settings = best or TUNED
     trials = (
@@ -216,7 +222,7 @@ def _all_speeds(operator: str, draw: random.Random) -> list[Record]:
 
 def _samples(seconds: float, jitter: float) -> Samples:
     values: Sequence[float] = [seconds * (1 + jitter * offset) for offset in (-1, -0.5, 0, 0.5, 1)]
-    return Samples(steps=4, seconds=tuple(values), warmup=(2 * seconds,))
+    return Samples(steps=4, seconds=tuple(values), warmup=(2 * seconds, *[seconds] * 6))
 
 
 def _place(cell: CellKey) -> dict[str, Any]:

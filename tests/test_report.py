@@ -10,6 +10,7 @@ import pytest
 import record_builders as build
 
 from bench.config import Experiment, NeighbourBatches, Timing, Training
+from bench.outcomes import Samples
 from bench.records import Record
 from bench.report import brief, grids, table, wording
 from bench.report.columns import csv_text
@@ -227,6 +228,33 @@ def test_samples_that_scatter_are_called_unsteady() -> None:
 
     assert any("unsteady" in warning for warning in warnings(0.2))
     assert not any("unsteady" in warning for warning in warnings(0.01))
+
+
+def test_a_warm_up_that_ended_for_its_time_and_not_for_being_steady_is_told() -> None:
+    samples = Samples(steps=1, seconds=(0.4, 0.4), warmup=(0.9, 0.5))
+    cold = [
+        build.with_training_samples(build.speed(build.key(), number, {"as_shipped": 0.4}), samples)
+        for number in range(3)
+    ]
+    warm = [build.speed(build.key("scatter"), number, {"as_shipped": 0.4}) for number in range(3)]
+    found = {row.key.backend: row.warnings for row in rows(build.experiment(operators=("gat",)), [*cold, *warm])}
+    assert any("not shown to be warm in 1 of 2 timings" in warning for warning in found["pyg"])
+    assert not any("warm" in warning for warning in found["scatter"])
+
+
+def test_trainings_that_the_limit_of_epochs_ended_are_counted() -> None:
+    asked = build.experiment(operators=("gat",), training=Training(max_epochs=205, patience_epochs=50))
+    fits = build.fits(build.key(), [0.8] * 10, training=asked.training)  # they took 200 epochs and more
+    found = next(row for row in rows(asked, fits) if row.key == build.key())
+    assert "5 of 10 trainings ended at the limit of 205 epochs, not by patience" in found.warnings
+
+
+def test_where_patience_could_never_end_a_training_the_limit_is_no_news() -> None:
+    asked = build.experiment(operators=("gat",), training=Training(max_epochs=200, patience_epochs=200))
+    fits = build.fits(build.key(), [0.8], training=asked.training)
+    found = next(row for row in rows(asked, fits) if row.key == build.key())
+    assert found.accuracy is not None
+    assert not any("limit" in warning for warning in found.warnings)
 
 
 def test_a_self_test_that_fails_warns_on_every_row_beside_it() -> None:

@@ -1,4 +1,4 @@
-"""Times against the best rival of the same round and against the machine's floor, and how a step grows."""
+"""Times against the best rival in the same rounds and against the machine's floor, and how a step grows."""
 
 from typing import Any
 
@@ -67,13 +67,13 @@ def cell_of(found: Results, backend: str) -> Any:
     return next(cell for cell in found.cells if cell.key.backend == backend)
 
 
-RECORDS = [*timed("pyg", [0.10, 0.30, 0.20]), *timed("dgl", [0.20, 0.15, 0.20]), *timed("scatter", [0.01, 0.01, 0.02])]
+RECORDS = [*timed("pyg", [0.10, 0.30, 0.20]), *timed("dgl", [0.20, 0.12, 0.20]), *timed("scatter", [0.01, 0.01, 0.02])]
 
 
-def test_a_ratio_is_against_the_better_rival_of_the_same_round():
+def test_a_ratio_is_against_the_rival_that_is_better_over_the_rounds():
     found = results(RECORDS)
     against = throughput.against_rivals(found, cell_of(found, "scatter"), "as_shipped", 1, "train")
-    assert against.ratio == pytest.approx((10 * 15 * 10) ** (1 / 3))
+    assert against.ratio == pytest.approx((20 * 12 * 10) ** (1 / 3))
     assert against.interval.low < against.ratio < against.interval.high
     assert against.rounds == 3
 
@@ -81,7 +81,7 @@ def test_a_ratio_is_against_the_better_rival_of_the_same_round():
 def test_two_rounds_give_a_ratio_without_an_interval():
     found = results([record for record in RECORDS if record.job.round < 2])
     against = throughput.against_rivals(found, cell_of(found, "scatter"), "same_input", 1, "evaluate")
-    assert against.ratio == pytest.approx((10 * 15) ** 0.5)
+    assert against.ratio == pytest.approx((20 * 12) ** 0.5)
     assert against.interval is None
 
 
@@ -177,7 +177,7 @@ def test_in_brief_there_are_ratios_to_the_better_rival_data_sets_side_by_side():
     assert "how many times faster than the better of pyg and dgl" in trains.caption
     assert trains.headers[2:] == ("cora, as shipped", "cora, same input", "pubmed, as shipped", "pubmed, same input")
     assert [line[:2] for line in evaluates.lines] == [("gat", "scatter")]
-    assert trains.lines[0][2].startswith("× 11.4 [")
+    assert trains.lines[0][2].startswith("× 13.4 [")
     assert trains.lines[0][4:] == ("× 1.00", "× 1.00")
 
 

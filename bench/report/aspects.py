@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from bench.config import Experiment
 from bench.outcomes import NotDone, TrackTiming, Tuned
-from bench.report.cells import Cell, step_medians, step_samples
+from bench.report.cells import Cell, step_medians, step_samples, step_warmups
 from bench.report.own_words import other_work
+from bench.speed.timing import is_steady
 from bench.summary import (
     Interval,
     Median,
@@ -191,6 +192,19 @@ def warnings(cell: Cell, phases: Sequence[TimedPhase]) -> Iterator[str]:
             f"unsteady in {len(unsteady)} of {len(spreads)} timings: quartiles of the samples up to "
             f"{unsteady[worst]:.0%} of the median apart ({worst})"
         )
+    if cold := [phase for phase in spreads if _is_cold(cell, phase)]:
+        yield (
+            f"not shown to be warm in {len(cold)} of {len(spreads)} timings: in most rounds the time for warming up "
+            f"was over before its steps were steady ({cold[0]})"
+        )
+
+
+def cut_short(experiment: Experiment, cell: Cell) -> Iterator[str]:
+    """How many trainings the limit of epochs ended, where patience was meant to."""
+    training = experiment.training
+    cut = sum(fit.epochs >= training.max_epochs for fit in cell.fits.values())
+    if cut and training.patience_epochs < training.max_epochs:
+        yield f"{cut} of {len(cell.fits)} trainings ended at the limit of {training.max_epochs} epochs, not by patience"
 
 
 def _state(cell: Cell, done: int, asked: int, unit: str, failures: Sequence[NotDone]) -> State:
@@ -209,6 +223,12 @@ def _state(cell: Cell, done: int, asked: int, unit: str, failures: Sequence[NotD
 
 def _by_status(failures: Sequence[NotDone]) -> dict[str, int]:
     return dict(sorted(Counter(failure.status for failure in failures).items()))
+
+
+def _is_cold(cell: Cell, phase: TimedPhase) -> bool:
+    """Whether warm-up ended for another reason than that it was steady, in more than half of the rounds."""
+    found = step_warmups(cell.rounds.get(phase.threads, {}), phase.track, phase.phase)
+    return 2 * sum(not is_steady(taken) for taken in found) > len(found)
 
 
 def _spreads(cell: Cell, phases: Sequence[TimedPhase]) -> Iterator[tuple[TimedPhase, float]]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import Experiment, Setting
-from bench.outcomes import Checked, Fitted, NotDone, Timed
+from bench.outcomes import Checked, Fitted, NotDone, Samples, Timed
 from bench.records import Record
 from bench.report import asked
 from bench.summary import median
 from bench.verdicts import Phase
 from bench.work import CellKey, FitJob, ParityJob, SpeedJob
 
+FAILED = ("error", "timeout", "out_of_memory", "diverged")
 Rounds = Mapping[int, Timed]
 """What was timed, by round."""
 
@@ -34,6 +35,7 @@ class Cell:
     fit_failures: Mapping[int, NotDone]
     rounds: Mapping[int, Rounds]  # by thread count
     repeated: Mapping[int, Rounds]  # the second half of the A/A self-test
+    begun: Mapping[tuple[int, int], Mapping[int, str]]  # by thread count and half: when each round began, UTC
     speed_failures: Mapping[int, Sequence[NotDone]]
     failures: Mapping[str, int]  # how often each status came up, superseded attempts included
     retried: int
@@ -42,6 +44,10 @@ class Cell:
     def accuracies(self) -> dict[int, float]:
         """Test accuracy by seed."""
         return {seed: fit.test for seed, fit in self.fits.items()}
+
+    def failed_seeds(self) -> list[int]:
+        """Seeds whose training ended without a result."""
+        return sorted(seed for seed, failure in self.fit_failures.items() if failure.status in FAILED)
 
     def withheld(self) -> NotDone | None:
         """Why nothing of this cell may be ranked, or None."""
@@ -59,10 +65,17 @@ def step_medians(rounds: Rounds, track: str, phase: Phase) -> dict[int, float]:
 
 def step_samples(rounds: Rounds, track: str, phase: Phase) -> dict[int, tuple[float, ...]]:
     """All samples (s per step) of each round that has the track."""
+    return {number: found.seconds for number, found in _samples(rounds, track, phase).items()}
+
+
+def step_warmups(rounds: Rounds, track: str, phase: Phase) -> list[tuple[float, ...]]:
+    """The warm-up's samples (s per step) of each round that has the track, without the very first call."""
+    return [found.warmup[1:] for found in _samples(rounds, track, phase).values()]
+
+
+def _samples(rounds: Rounds, track: str, phase: Phase) -> dict[int, Samples]:
     timings = {number: found for number, timed in rounds.items() if (found := timed.track(track))}
-    return {
-        number: (timing.train if phase == "train" else timing.evaluate).seconds for number, timing in timings.items()
-    }
+    return {number: timing.train if phase == "train" else timing.evaluate for number, timing in timings.items()}
 
 
 def gather(experiment: Experiment, records: Sequence[Record]) -> list[Cell]:
@@ -89,6 +102,7 @@ def _cell(experiment: Experiment, key: CellKey, records: Sequence[Record], study
         fit_failures={job.seed: outcome for job, outcome in fits if isinstance(outcome, NotDone)},
         rounds=_rounds(kept, replica=0),
         repeated=_rounds(kept, replica=1),
+        begun=_begun(kept),
         speed_failures=_speed_failures(kept),
         failures=Counter(record.outcome.status for record in kept if isinstance(record.outcome, NotDone)),
         retried=sum(map(_is_failed_attempt, attempts)) - sum(map(_is_failed_attempt, kept)),
@@ -110,6 +124,14 @@ def _rounds(records: Sequence[Record], replica: int) -> dict[int, dict[int, Time
         if isinstance(job, SpeedJob) and job.replica == replica and isinstance(outcome, Timed):
             rounds[job.threads][job.round] = outcome
     return {threads: dict(sorted(by_round.items())) for threads, by_round in rounds.items()}
+
+
+def _begun(records: Sequence[Record]) -> dict[tuple[int, int], dict[int, str]]:
+    found: dict[tuple[int, int], dict[int, str]] = defaultdict(dict)
+    for record in records:
+        if isinstance(record.job, SpeedJob):
+            found[record.job.threads, record.job.replica][record.job.round] = record.started_utc
+    return dict(found)
 
 
 def _speed_failures(records: Sequence[Record]) -> dict[int, list[NotDone]]:

@@ -25,7 +25,7 @@ CELL_COLUMNS = {
     "accuracy_reason": "the same as a sentence",
     "accuracy_test_pct_mean": "mean test accuracy over seeds, percent",
     "accuracy_test_pct_std": "its standard deviation over seeds (n - 1)",
-    "accuracy_test_pct_low": "lower end of the interval of the mean: bootstrap, of fewer than 8 seeds Student's t",
+    "accuracy_test_pct_low": "lower end of the interval of the mean, Student's t",
     "accuracy_test_pct_high": "upper end",
     "accuracy_seeds": "seeds trained to the end",
     "accuracy_validation_pct_mean": "mean validation accuracy, percent",

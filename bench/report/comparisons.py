@@ -6,6 +6,8 @@ from itertools import combinations
 
 from bench.config import Experiment
 from bench.report.cells import Cell, step_medians
+from bench.report.sittings import APART, only, side_by_side
+from bench.summary import Series
 from bench.verdicts import (
     AccuracyVerdict,
     Pair,
@@ -45,6 +47,12 @@ class Comparisons:
                 return verdict
         return None
 
+    def apart_from(self, key: CellKey) -> list[str]:
+        """Back ends listed earlier whose rounds are none of a cell's."""
+        barred = [verdict.pair for verdict in self.time if verdict.pair.barred]
+        here = [pair for pair in barred if (pair.first, pair.where) == (key.backend, where_of(key))]
+        return list(dict.fromkeys(pair.second for pair in here))
+
     def failed_self_tests(self, key: CellKey) -> list[SelfTest]:
         """Self-tests on a cell's device that were not shown to be equal; they speak of the machine, not of a cell."""
         return [
@@ -57,9 +65,9 @@ def compare(experiment: Experiment, cells: Sequence[Cell]) -> Comparisons:
     statistics = experiment.statistics
     margin_points, level = statistics.accuracy_margin_points, statistics.confidence
     return Comparisons(
-        accuracy=tuple(accuracy_verdicts(list(_backend_pairs(cells)), margin_points, level)),
+        accuracy=tuple(accuracy_verdicts(list(_backend_pairs(experiment, cells)), margin_points, level)),
         time=tuple(time_verdicts(list(_time_pairs(experiment, cells)), statistics.time_margin, level)),
-        operators=tuple(accuracy_verdicts(list(_operator_pairs(cells)), margin_points, level)),
+        operators=tuple(accuracy_verdicts(list(_operator_pairs(experiment, cells)), margin_points, level)),
         self_tests=tuple(self_tests(list(_repeats(experiment, cells)), statistics.time_margin, level)),
     )
 
@@ -81,24 +89,30 @@ def _is_about(pair: Pair, key: CellKey, baseline: str) -> bool:
     return (pair.first, pair.second, pair.where) == (key.backend, baseline, where_of(key))
 
 
-def _backend_pairs(cells: Sequence[Cell]) -> Iterator[Pair]:
+def _backend_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[Pair]:
     for earlier, later in combinations([cell for cell in cells if cell.fits], 2):
         if earlier.key[1:] == later.key[1:]:
-            yield Pair(
-                later.key.backend,
-                earlier.key.backend,
-                where_of(later.key),
-                later.accuracies,
-                earlier.accuracies,
-            )
+            names = later.key.backend, earlier.key.backend
+            yield _accuracies(experiment, names, where_of(later.key), later, earlier)
 
 
-def _operator_pairs(cells: Sequence[Cell]) -> Iterator[Pair]:
+def _operator_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[Pair]:
     for earlier, later in combinations([cell for cell in cells if cell.fits], 2):
         key = later.key
         if earlier.key == key._replace(operator=earlier.key.operator):
             where = f"{key.backend} · {key.dataset} · {key.device}"
-            yield Pair(key.operator, earlier.key.operator, where, later.accuracies, earlier.accuracies)
+            yield _accuracies(experiment, (key.operator, earlier.key.operator), where, later, earlier)
+
+
+def _accuracies(experiment: Experiment, names: tuple[str, str], where: str, first: Cell, second: Cell) -> Pair:
+    planned = min(len(experiment.seeds_of(cell.key)) for cell in (first, second))
+    barred = " and ".join(filter(None, map(_failed, names, (first, second))))
+    return Pair(*names, where, first.accuracies, second.accuracies, planned, barred)
+
+
+def _failed(name: str, cell: Cell) -> str:
+    failed = len(cell.failed_seeds())
+    return f"{name} failed on {failed} of {failed + len(cell.fits)} seeds" if failed else ""
 
 
 def _time_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Pair, TimedPhase]]:
@@ -107,10 +121,11 @@ def _time_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple
             for timed in timed_phases(experiment):
                 if _is_repetition(earlier, timed) and _is_repetition(later, timed):
                     continue
-                values = [_medians(cell, timed) for cell in (later, earlier)]
+                values = _medians(later, timed), _medians(earlier, timed)
                 if all(values):
-                    pair = Pair(later.key.backend, earlier.key.backend, where_of(later.key), *values)
-                    yield pair, timed
+                    begun = [cell.begun[timed.threads, 0] for cell in (later, earlier)]
+                    names = later.key.backend, earlier.key.backend
+                    yield _times(experiment, names, later.key, values, side_by_side(*begun), timed), timed
 
 
 def _is_repetition(cell: Cell, timed: TimedPhase) -> bool:
@@ -126,8 +141,25 @@ def _repeats(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Pa
             for phase in (phase for phase in timed_phases(experiment) if phase.threads == threads):
                 if values := _medians(cell, phase):
                     again = step_medians(cell.repeated.get(threads, {}), phase.track, phase.phase)
-                    name = cell.key.backend
-                    yield Pair(name, f"{name} again", where_of(cell.key), values, again), phase
+                    together = side_by_side(cell.begun[threads, 0], cell.begun.get((threads, 1), {}))
+                    names = cell.key.backend, f"{cell.key.backend} again"
+                    yield _times(experiment, names, cell.key, (values, again), together, phase), phase
+
+
+def _times(
+    experiment: Experiment,
+    names: tuple[str, str],
+    key: CellKey,
+    values: tuple[Series, Series],
+    together: set[int],
+    timed: TimedPhase,
+) -> Pair:
+    """Rounds that were timed side by side; how many there may be, a budget of time says and no verdict."""
+    planned = 0 if experiment.budget.timing_s else experiment.timing.rounds_of(key, timed.threads)
+    first, second = (only(together, series) for series in values)
+    if all(values) and not (first and second):
+        return Pair(*names, where_of(key), *values, planned, APART)
+    return Pair(*names, where_of(key), first, second, planned)
 
 
 def _medians(cell: Cell, timed: TimedPhase) -> dict[int, float]:

@@ -26,25 +26,38 @@ def _accuracies(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
         here = [verdict for verdict in verdicts if verdict.pair.where == where]
         words = {verdict.word for verdict in here}
         if words == {"equivalent"}:
-            yield f"{joined(_names(here))} are equivalent in accuracy on {where}."
+            yield f"{joined(_names(here))} are equivalent in accuracy on {where}{_interim(here)}."
             continue
-        yield from (f"{_more_accurate(verdict)} on {where}." for verdict in here if verdict.word in ("better", "worse"))
-        if alike := [_both(verdict.pair) for verdict in here if verdict.word == "equivalent"]:
-            yield f"Equivalent in accuracy on {where}: {', '.join(alike)}."
-        if open_pairs := [_both(verdict.pair) for verdict in here if verdict.word == "undecided"]:
+        yield from (
+            f"{_more_accurate(verdict)} on {where}{_interim([verdict])}."
+            for verdict in here
+            if verdict.word in ("better", "worse")
+        )
+        if alike := [verdict for verdict in here if verdict.word == "equivalent"]:
+            pairs = ", ".join(_both(verdict.pair) for verdict in alike)
+            yield f"Equivalent in accuracy on {where}{_interim(alike)}: {pairs}."
+        undecided = [verdict.pair for verdict in here if verdict.word == "undecided"]
+        if open_pairs := [_both(pair) for pair in undecided if not pair.barred]:
             yield f"Not yet told apart in accuracy on {where}: {', '.join(open_pairs)}."
+        if barred := [pair for pair in undecided if pair.barred]:
+            reasons = joined(list(dict.fromkeys(pair.barred for pair in barred)))
+            yield f"Not judged in accuracy on {where}, since {reasons}: {', '.join(map(_both, barred))}."
 
 
 def _operators(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
     """One sentence for all places where two operators had the same verdict."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for verdict in verdicts:
-        groups.setdefault((verdict.pair.first, verdict.pair.second, verdict.word), []).append(verdict.pair.where)
+        pair = verdict.pair
+        word: str = "" if pair.barred else verdict.word
+        reason = f" ({pair.barred})" if pair.barred else _interim([verdict])
+        groups.setdefault((pair.first, pair.second, word), []).append(f"{pair.where}{reason}")
     relations = {
         "equivalent": "{} and {} are equivalent in accuracy",
         "better": "{} is more accurate than {}",
         "worse": "{} is less accurate than {}",
         "undecided": "{} and {} are not yet told apart in accuracy",
+        "": "{} and {} are not judged in accuracy",
     }
     for (first, second, word), places in groups.items():
         yield f"{relations[word].format(first, second)}: {'; '.join(places)}."
@@ -79,11 +92,15 @@ def _of_fastest(verdicts: Sequence[TimeVerdict]) -> str:
         if verdict.word == ("faster" if verdict.pair.first == fastest else "slower")
     ]
     equal = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "equal"]
-    undecided = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "undecided"]
+    apart = [_other(verdict.pair, fastest) for verdict in own if verdict.pair.barred]
+    undecided = [
+        _other(verdict.pair, fastest) for verdict in own if verdict.word == "undecided" and not verdict.pair.barred
+    ]
     parts = [
         f"{fastest} is {joined(faster)}" if faster else "",
         f"{fastest} and {joined(equal)} take equally long" if equal else "",
         f"{fastest} is not yet told apart from {joined(undecided)}" if undecided else "",
+        f"{fastest} was not timed side by side with {joined(apart)}" if apart else "",
     ]
     return "; ".join(part for part in parts if part) or f"{fastest} has the least time, but no verdict bears it out"
 
@@ -127,6 +144,12 @@ def _more_accurate(verdict: AccuracyVerdict) -> str:
     first, second = verdict.pair.first, verdict.pair.second
     better, other = (first, second) if verdict.word == "better" else (second, first)
     return f"{better} is more accurate than {other} by {abs(verdict.points or 0.0):.2f} points"
+
+
+def _interim(verdicts: Sequence[AccuracyVerdict]) -> str:
+    """That not all planned seeds are in: of several verdicts, what the one with the fewest says."""
+    early = [verdict for verdict in verdicts if verdict.interim]
+    return f" ({min(early, key=lambda verdict: verdict.finding.n).interim})" if early else ""
 
 
 def _names(verdicts: Sequence[AccuracyVerdict]) -> list[str]:

@@ -13,6 +13,7 @@ from bench.report import aspects
 from bench.report.aspects import Accuracy, State, Timing
 from bench.report.cells import Cell, gather, step_medians
 from bench.report.comparisons import Comparisons, compare, timed_phases
+from bench.report.sittings import CURE
 from bench.summary import Interval
 from bench.verdicts import AccuracyVerdict, Phase, TimedPhase, TimeVerdict
 from bench.work import CellKey
@@ -185,6 +186,13 @@ def _status(cell: Cell, states: Sequence[State]) -> str:
 
 def _warnings(experiment: Experiment, cell: Cell, comparisons: Comparisons) -> Iterator[str]:
     yield from aspects.warnings(cell, timed_phases(experiment))
+    yield from aspects.cut_short(experiment, cell)
+    if failed := len(cell.failed_seeds()) if cell.fits else 0:
+        yield (
+            f"failed on {failed} of {failed + len(cell.fits)} seeds: its accuracy is that of the others, and not judged"
+        )
+    if apart := comparisons.apart_from(cell.key):
+        yield f"not timed side by side with {', '.join(apart)}, so their times are not compared: {CURE}"
     if cell.rounds and comparisons.failed_self_tests(cell.key):
         yield "the self-test on this device did not come out equal: times are not to be trusted to the margin"
 

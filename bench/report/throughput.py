@@ -1,8 +1,9 @@
 """Speed for those who choose by it: each back end against the best rival, and against what the machine allows.
 
-    ratio = geometric mean over rounds of  min over rivals of (median step time) / (own median step time)
+    ratio = min over rivals of  geometric mean over rounds of (the rival's median step time) / (own median step time)
 
-so above 1 is faster than the better rival *of the same round*; its interval is the t-interval of the logarithm.
+so above 1 is faster than the better rival in the same rounds; its interval is the t-interval of the logarithm against
+that rival. The better of each single round would be no rival at all: between equals, the luckier one of every round.
 The floor is `bench.speed.floor`'s, at the ceilings measured beside the rounds.
 """
 
@@ -16,6 +17,7 @@ from bench.plugins import DATASETS, OPERATORS
 from bench.report.cells import Cell, step_medians
 from bench.report.own_words import other_work, training_step
 from bench.report.results import Results
+from bench.report.sittings import only, side_by_side
 from bench.speed import floor
 from bench.summary import Interval, log_ratio_of_medians, median
 from bench.training.network import layer_configs
@@ -48,22 +50,27 @@ class Floor:
 
 def against_rivals(results: Results, cell: Cell, track: str, threads: int, phase: Phase) -> Against | None:
     """A cell against the best of the experiment's rivals in the same rounds; None where either was not timed."""
-    own = step_medians(cell.rounds.get(threads, {}), track, phase)
     rivals = [
-        step_medians(other.rounds.get(threads, {}), track, phase)
+        other
         for other in results.cells
         if other.key[1:] == cell.key[1:] and other.key.backend in results.experiment.statistics.rivals
     ]
-    best = {number: min(times) for number in own if (times := [rival[number] for rival in rivals if number in rival])}
-    if not best:
+    found = [_against(results, cell, rival, track, threads, phase) for rival in rivals]
+    return min(filter(None, found), key=lambda against: against.ratio, default=None)
+
+
+def _against(results: Results, cell: Cell, rival: Cell, track: str, threads: int, phase: Phase) -> Against | None:
+    both = [step_medians(one.rounds.get(threads, {}), track, phase) for one in (rival, cell)]
+    together = side_by_side(*(one.begun.get((threads, 0), {}) for one in (rival, cell)))
+    theirs, own = (only(together & both[0].keys() & both[1].keys(), times) for times in both)
+    if not own:
         return None
-    shared = {number: own[number] for number in best}
-    found = log_ratio_of_medians(best, shared)
+    found = log_ratio_of_medians(theirs, own)
     if found is None:
-        ratio = math.exp(statistics.mean(math.log(best[number] / shared[number]) for number in best))
-        return Against(ratio, None, len(best))
+        ratio = math.exp(statistics.mean(math.log(theirs[number] / own[number]) for number in own))
+        return Against(ratio, None, len(own))
     confidence = results.experiment.statistics.confidence
-    return Against(math.exp(found.difference), found.interval(confidence).exp(), len(best))
+    return Against(math.exp(found.difference), found.interval(confidence).exp(), len(own))
 
 
 def peak_of_rivals(results: Results, cell: Cell, track: str, threads: int) -> float | None:

@@ -38,7 +38,7 @@ def how_to_read(results: Results) -> str:
     level = f"{100 * statistics.confidence:g} %"
     accuracy = (
         "Accuracy is that of the test nodes in percent: mean ± standard deviation over n seeds, and in brackets the "
-        f"{level} interval of the mean: bootstrap, of fewer than 8 seeds Student's t, of two none. "
+        f"{level} interval of the mean by Student's t, of two seeds none. "
     )
     if parts.has_own_sampler(results.experiment.training):
         accuracy += "Each back end was trained on what its own library's sampler drew. "

@@ -1,11 +1,11 @@
-"""Timing that a sceptic can re-judge: calibrated, warmed up until steady, every sample kept.
+"""Timing that a sceptic can re-judge: calibrated, warmed up until steady or until its time is up, every sample kept.
 
 A sample is the mean of `steps` consecutive calls between two synchronisations. How rounds become a verdict is
 `bench.summary`'s matter; nothing is averaged or thrown away here.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.device import Device
@@ -62,12 +62,13 @@ def _steps(min_sample_s: float, step_s: float, period: int) -> int:
 def _warm_up(call: Callable[[], object], device: Device, steps: int, limit_s: float) -> list[float]:
     """Samples until two successive windows agree, the limit is reached, or enough is enough."""
     taken: list[float] = []
-    while len(taken) < MOST_WARMUPS and sum(taken) * steps < limit_s and not _is_steady(taken):
+    while len(taken) < MOST_WARMUPS and sum(taken) * steps < limit_s and not is_steady(taken):
         taken.append(_sample(call, device, steps))
     return taken
 
 
-def _is_steady(taken: list[float]) -> bool:
+def is_steady(taken: Sequence[float]) -> bool:
+    """Whether warm-up may end with these samples: the last two windows of three agree within 3 %."""
     if len(taken) < 2 * WINDOW:
         return False
     before, after = statistics.median(taken[-2 * WINDOW : -WINDOW]), statistics.median(taken[-WINDOW:])

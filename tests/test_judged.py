@@ -1,0 +1,128 @@
+"""What may be judged: no survivors of failed seeds, no rounds of different days, no early look without a mark."""
+
+from typing import Any
+
+import pytest
+import record_builders as build
+
+from bench.config import Budget, Experiment, Timing
+from bench.records import Record
+from bench.report import headlines, throughput
+from bench.report.results import Results
+from bench.report.sittings import side_by_side
+
+ACCURACIES = [0.80, 0.81, 0.82, 0.805, 0.815, 0.81, 0.80, 0.82, 0.81, 0.805]
+
+
+def asked(**changes: Any) -> Experiment:
+    basics = {"backends": ("scatter", "pyg"), "operators": ("gat",), "timing": Timing(rounds=4)}
+    return build.experiment(**(basics | changes))
+
+
+def results(records: list[Record], **changes: Any) -> Results:
+    experiment = asked(**changes)
+    checks = [build.parity(build.key(backend)) for backend in experiment.backends]
+    return Results.of(experiment, [*checks, *records])
+
+
+def trained(pyg: list[Record]) -> Results:
+    return results([*build.fits(build.key("scatter"), ACCURACIES), *pyg])
+
+
+def timed(backend: str, seconds: list[float], begun: list[str]) -> list[Record]:
+    found = [build.speed(build.key(backend), number, {"as_shipped": value}) for number, value in enumerate(seconds)]
+    return [record.model_copy(update={"started_utc": at}) for record, at in zip(found, begun, strict=True)]
+
+
+def minutes(*numbers: int) -> list[str]:
+    return [f"2026-01-01T12:{number:02d}:00+00:00" for number in numbers]
+
+
+@pytest.mark.parametrize("status", ["diverged", "timeout", "out_of_memory", "error"])
+def test_a_back_end_is_not_judged_by_the_seeds_on_which_it_did_not_fail(status):
+    failed = [build.not_done(build.fit_job(build.key("pyg"), seed), status, "why") for seed in range(4, 10)]
+    found = trained([*build.fits(build.key("pyg"), ACCURACIES[:4]), *failed])
+    row = found.rows[1]
+    assert row.accuracy_verdict.word == "undecided"
+    assert row.accuracy_verdict.short() == "not judged"
+    assert "not judged, since pyg failed on 6 of 10 seeds" in row.accuracy_verdict.sentence()
+    assert any(warning.startswith("failed on 6 of 10 seeds") for warning in row.warnings)
+    assert headlines.headlines(found) == [
+        "Not judged in accuracy on gat · cora · cpu, since pyg failed on 6 of 10 seeds: scatter and pyg."
+    ]
+
+
+def test_without_a_failure_the_same_seeds_are_judged_and_marked_as_an_early_look():
+    found = trained(build.fits(build.key("pyg"), ACCURACIES[:4]))
+    assert found.rows[1].accuracy_verdict.short() == "equivalent, +0.00 points, interim: 4 of 10 seeds"
+    assert headlines.headlines(found) == [
+        "scatter and pyg are equivalent in accuracy on gat · cora · cpu (interim: 4 of 10 seeds)."
+    ]
+
+
+def test_all_planned_seeds_leave_no_mark():
+    found = trained(build.fits(build.key("pyg"), ACCURACIES))
+    assert found.rows[1].accuracy_verdict.short() == "equivalent, +0.00 points"
+
+
+def test_an_undecided_pair_needs_no_mark_since_it_asks_for_more_anyway():
+    found = trained(build.fits(build.key("pyg"), [0.70, 0.90, 0.83, 0.77]))
+    assert found.rows[1].accuracy_verdict.interim == ""
+
+
+def test_rounds_that_took_turns_are_side_by_side():
+    assert side_by_side(dict(enumerate(minutes(0, 4, 8))), dict(enumerate(minutes(2, 6, 10)))) == {0, 1, 2}
+
+
+def test_a_stream_that_was_timed_later_shares_no_round():
+    assert side_by_side(dict(enumerate(minutes(0, 1, 2))), dict(enumerate(minutes(10, 11, 12)))) == set()
+
+
+def test_a_round_that_was_tried_again_later_is_left_out_and_the_others_stay():
+    assert side_by_side(dict(enumerate(minutes(0, 4, 8))), dict(enumerate(minutes(2, 30, 10)))) == {0, 2}
+
+
+STEPS = [0.010, 0.011, 0.012, 0.010]
+
+
+def test_times_of_two_sittings_are_not_compared_however_alike_their_rounds_are_numbered():
+    found = results(
+        [*timed("scatter", STEPS, minutes(0, 1, 2, 3)), *timed("pyg", [2 * s for s in STEPS], minutes(20, 21, 22, 23))],
+        statistics={"rivals": ("scatter",)},
+    )
+    verdict = found.rows[1].speeds[0].verdict
+    assert (verdict.word, verdict.short()) == ("undecided", "not judged")
+    assert any("not timed side by side with scatter" in warning for warning in found.rows[1].warnings)
+    assert any("was not timed side by side with" in sentence for sentence in headlines.headlines(found))
+    assert throughput.against_rivals(found, found.cells[1], "as_shipped", 1, "train") is None
+
+
+def test_rounds_that_took_turns_are_compared():
+    found = results(
+        [*timed("scatter", STEPS, minutes(0, 4, 8, 12)), *timed("pyg", [2 * s for s in STEPS], minutes(2, 6, 10, 14))],
+    )
+    assert found.rows[1].speeds[0].verdict.short() == "slower, 2.00 ×"
+
+
+def test_fewer_rounds_than_planned_are_an_early_look_unless_a_budget_of_time_decided():
+    records = [
+        *timed("scatter", STEPS[:3], minutes(0, 4, 8)),
+        *timed("pyg", [2 * s for s in STEPS[:3]], minutes(2, 6, 10)),
+    ]
+    assert results(records).rows[1].speeds[0].verdict.short() == "slower, 2.00 ×, interim: 3 of 4 rounds"
+    by_budget = results(records, budget=Budget(timing_s=60))
+    assert by_budget.rows[1].speeds[0].verdict.short() == "slower, 2.00 ×"
+
+
+def test_between_equals_the_ratio_to_the_better_of_two_rivals_is_one():
+    turns = [minutes(0, 10, 20, 30), minutes(1, 11, 21, 31), minutes(2, 12, 22, 32)]
+    found = results(
+        [
+            *timed("scatter", [0.010, 0.020, 0.010, 0.020], turns[0]),
+            *timed("pyg", [0.020, 0.010, 0.020, 0.010], turns[1]),
+            *timed("dgl", [0.0002**0.5] * 4, turns[2]),
+        ],
+        backends=("scatter", "pyg", "dgl"),
+        statistics={"rivals": ("scatter", "pyg")},
+    )
+    assert throughput.against_rivals(found, found.cells[2], "as_shipped", 1, "train").ratio == pytest.approx(1.0)
