@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from bench.folder import ResultsFolder
 from bench.options import Options
+from bench.outcomes import FAILED
 from bench.paper.table import Part
 from bench.progress import Display
 from bench.records import Record
@@ -37,6 +38,11 @@ class Sample:
     missing: str = ""  # why there are no values, as a sentence
     note: str = ""
     differs: str = ""  # in what the data were not those of the published experiment; then nothing is judged
+
+    def failed(self) -> str:
+        """That some runs came to nothing, so that the values are those of the others; nothing where all have one."""
+        failed = sum(count for status, count in self.failures.items() if status in FAILED)
+        return f"failed on {failed} of {failed + len(self.values)} seeds" if failed else ""
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,10 @@ class Attended(Frozen):
     attention: Attention
 
 
+FAILED = ("out_of_memory", "timeout", "diverged", "error")
+"""Statuses of what was tried and came to nothing; the others were not tried."""
+
+
 class NotDone(Frozen):
     """Why there is no result. These are results too: the table shows the sentence."""
 

@@ -191,6 +191,23 @@ def test_an_ordering_is_shown_with_the_papers_p_and_ours(told, tmp_path):
     assert run.state.only(fast.lines[:1]).orderings == ()
 
 
+@pytest.mark.parametrize(("status", "word"), [("diverged", "undecided"), ("budget", "reproduced")])
+def test_neither_a_row_nor_an_ordering_is_judged_by_the_runs_that_did_not_fail(told, tmp_path, status, word):
+    part = {"name": "ours", "kind": "told", "protocol": "p", "published": {"gat": "GAT", "gatv2": "GATv2"}}
+    published = [{"row": "GAT", "values": {"a": "80.0 ± 1.0"}}, {"row": "GATv2", "values": {"a": "81.0 ± 1.0"}}]
+    table = told_table(published=published, part=[part], ordering=[{"part": "ours", "better": "gatv2", "worse": "gat"}])
+    kind = told({("gat", "a"): STEADY, ("gatv2", "a"): [value + 1 for value in STEADY]})
+    kind.failures["gatv2"] = {status: 2}
+    run = reproduction_of(table, tmp_path, seeds=10)
+    run.run()
+    verdicts = {row.line.subject: row.verdict for row in run.state.compared() if row.leads}
+    assert verdicts["gat"].word == "reproduced"
+    assert verdicts["gatv2"].word == run.state.orderings[0].ours.verdict.word == word
+    if word == "undecided":
+        assert str(verdicts["gatv2"]) == "undecided (failed on 2 of 12 seeds)"
+        assert "gatv2 failed on 2 of 12 seeds" in str(run.state.orderings[0].ours.verdict)
+
+
 def test_what_the_paper_claims_of_other_data_is_held_against_ours_along_the_axis(told, tmp_path):
     better = [value + 1 for value in STEADY]
     told({("gat", "0.5"): STEADY, ("gatv2", "0.5"): STEADY, ("gat", "0.0"): STEADY, ("gatv2", "0.0"): better})

@@ -21,6 +21,7 @@ class Told:
         self.seeds: dict[Line, int] = {}
         self.asked: list[tuple[str, int]] = []
         self.differs = ""
+        self.failures: dict[str, dict[str, int]] = {}  # by subject
         self.seconds: dict[tuple[str, str], float] = {}  # of one run, by back end and column, if not ten
 
     def problems(self, part):
@@ -44,7 +45,8 @@ class Told:
             return Sample(barred="parity: off", missing="parity: off")
         values = self.values[line.subject, line.column]
         seconds = n * self.seconds.get((line.backend, line.column), 10.0)
-        return Sample(values=dict(enumerate(values[:n])), seconds=seconds, differs=self.differs if n else "")
+        failures = self.failures.get(line.subject, {})
+        return Sample(dict(enumerate(values[:n])), failures, seconds=seconds, differs=self.differs if n else "")
 
 
 def told_table(**changes) -> TableFile:

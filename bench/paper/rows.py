@@ -205,6 +205,8 @@ def _verdict(table: TableFile, part: Part, published: Published | None, sample: 
         return Verdict("")
     if not published.verified:
         return Verdict("", "the published value is unverified")
+    if failed := sample.failed():
+        return Verdict("undecided", failed)
     return reproduction.judge(published, values, rule)
 
 
@@ -242,7 +244,15 @@ def _ordered(table: TableFile, printed: tuple[Published, Published] | None, bett
     runs, higher = said.runs or 1, said.higher_is_better
     ours = reproduction.order(better.sample.values, worse.sample.values, runs, higher)
     differs = better.differs or worse.differs
-    return replace(ours, verdict=Verdict("protocol differs", differs)) if differs else ours
+    if differs:
+        return replace(ours, verdict=Verdict("protocol differs", differs))
+    failed = "; ".join(filter(None, map(_failed, (better, worse))))
+    return replace(ours, verdict=Verdict("undecided", failed)) if failed else ours
+
+
+def _failed(row: Row) -> str:
+    failed = row.sample.failed()
+    return f"{row.require_line().subject} {failed}" if failed else ""
 
 
 def _from_print(better: Published, worse: Published) -> Significance | None:

@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import Experiment, Setting
-from bench.outcomes import Checked, Fitted, NotDone, Samples, Timed
+from bench.outcomes import FAILED, Checked, Fitted, NotDone, Samples, Timed
 from bench.records import Record
 from bench.report import asked
 from bench.summary import median
 from bench.verdicts import Phase
 from bench.work import CellKey, FitJob, ParityJob, SpeedJob
 
-FAILED = ("error", "timeout", "out_of_memory", "diverged")
 Rounds = Mapping[int, Timed]
 """What was timed, by round."""
 
