@@ -2,7 +2,8 @@
 
 Repeatable and resumable: the sampler is seeded anew for each trial by the number of trials finished before it, so
 a study that was killed and taken up again proposes what it would have proposed. A killed trial becomes FAIL; TPE
-and the pruner look at finished trials only. The test nodes are not in reach: `evaluate` returns validation accuracy.
+and the pruner look at finished trials only. A seed's test nodes are not in reach: `evaluate` returns validation
+accuracy. But where each seed draws a split of its own, a node that validates here may test a final seed.
 """
 
 import random
