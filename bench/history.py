@@ -7,7 +7,7 @@ from typing import TypeVar
 from bench import records
 from bench.outcomes import NotDone
 from bench.records import Record
-from bench.work import Job
+from bench.work import Job, SpeedJob
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
@@ -19,11 +19,13 @@ class History:
         folder: where the records file lies.
         found: what it holds, oldest first.
         retry: whether a job that ended without a result is run again.
+        retime: whether all times are made again: rounds of two sittings are not compared.
     """
 
-    def __init__(self, folder: Path, found: Sequence[Record], *, retry: bool = False) -> None:
+    def __init__(self, folder: Path, found: Sequence[Record], *, retry: bool = False, retime: bool = False) -> None:
         self._folder = folder
         self._retry = retry
+        self._again = {record.id for record in found if retime and isinstance(record.job, SpeedJob)}
         self._latest = records.latest(found)
         self._basis = {record.job.question: record.job.basis for record in found}  # of the newest
         self._tried: set[str] = set()
@@ -46,7 +48,7 @@ class History:
         if id_ in self._tried:
             return True
         record = self._latest.get(id_)
-        if record is None or not record.final:
+        if record is None or not record.final or id_ in self._again:
             return False
         return not (self._retry and isinstance(record.outcome, NotDone))
 

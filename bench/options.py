@@ -17,6 +17,7 @@ class Options:
     storage_url: str = ""  # of Optuna studies
     cluster: str = ""  # address of a Dask scheduler; empty: this machine
     retry: bool = False  # look anew at what ended in out of memory, timeout or divergence
+    retime: bool = False  # make all times again, side by side
 
     @classmethod
     def chosen(cls, arguments: argparse.Namespace, folder: ResultsFolder) -> "Options":
@@ -26,6 +27,7 @@ class Options:
             storage_url=arguments.storage or study_store.default_url(folder.path),
             cluster=arguments.cluster,
             retry=arguments.retry,
+            retime=getattr(arguments, "retime", False),  # a study and a paper's table time nothing
         )
 
 

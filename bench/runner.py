@@ -63,7 +63,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         found = self.folder.records()
-        self.history = History(self.folder.path, found, retry=self.options.retry)
+        self.history = History(self.folder.path, found, retry=self.options.retry, retime=self.options.retime)
         self._estimates = Estimates(self.experiment, found)
         self.forecast = self._foreseen()
         budget = self.experiment.budget

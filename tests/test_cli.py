@@ -80,6 +80,13 @@ def test_a_broken_file_is_refused_before_anything_runs(tmp_path, capsys):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("name", ["equivalence", "attention"])
+def test_what_times_nothing_cannot_be_timed_again(name, tmp_path, capsys):
+    assert cli.main(["run", name, "--retime", "--results", str(tmp_path)]) == 2
+    assert f"--retime: {name} times nothing" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dry_run_names_cells_and_jobs_and_writes_nothing(tmp_path, capsys):
     assert cli.main(["run", "smoke", "--dry-run", "--results", str(tmp_path)]) == 0
     shown = capsys.readouterr().out

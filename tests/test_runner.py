@@ -15,7 +15,9 @@ from bench.options import Options
 from bench.outcomes import Checked, Fitted, NotDone, Timed, Tuned
 from bench.progress import PlainDisplay
 from bench.report.cells import gather
+from bench.report.results import Results
 from bench.report.rows import rows
+from bench.report.sittings import APART
 from bench.runner import Grid
 
 
@@ -117,6 +119,23 @@ def test_a_second_run_repeats_nothing(small, tmp_path):
     assert errors == 0
     assert second == first
     assert notes.ids == []
+
+
+def test_a_back_end_that_joins_is_held_against_the_others_times_once_all_are_made_again(small, tmp_path):
+    alone = changed(timed(small, rounds=2), backends=["scatter"], seeds=[])
+    both = changed(alone, backends=["scatter", "fused"])
+
+    def barred(found: list[records.Record]) -> set[str]:
+        return {verdict.pair.barred for verdict in Results.of(both, found).comparisons.time}
+
+    run(alone, tmp_path)
+    _, joined, _ = run(both, tmp_path)
+    assert barred(joined) == {APART}
+    _, again, notes = run(both, tmp_path, retime=True)
+    assert barred(again) == {""}
+    assert len(notes.ids) == 4
+    assert again[: len(joined)] == joined
+    assert run(both, tmp_path)[2].ids == []
 
 
 def test_of_a_finished_grid_nothing_is_expected_to_be_left(small, tmp_path):

@@ -9,6 +9,7 @@ from bench import experiment_file, plan, study_jobs, study_run
 from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, say, say_json
 from bench.config import Experiment
 from bench.durations import roughly
+from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.options import Options, add_options
 from bench.progress import PlainDisplay, display
@@ -29,6 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_results(parser)
     add_json(parser)
     add_options(parser)
+    parser.add_argument(
+        "--retime",
+        action="store_true",
+        help="make all times again, side by side, as after a back end was added; the earlier ones stay in the records",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print cells, jobs and the expected time, and stop")
     add_mlflow(parser, off=True)
 
@@ -40,6 +46,8 @@ def execute(arguments: argparse.Namespace) -> int:
     path = experiment_file.find(arguments.experiment)
     experiment = experiment_file.read_any(path)
     folder = ResultsFolder(arguments.results.absolute() / path.stem)
+    if arguments.retime and (not isinstance(experiment, Experiment) or not experiment.timing.rounds):
+        raise UserError(f"--retime: {path.stem} times nothing; leave the option out")
     if not isinstance(experiment, Experiment):
         return _study(experiment, folder, arguments)
     if arguments.dry_run:

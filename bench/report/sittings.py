@@ -10,7 +10,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 APART = "their rounds were not timed side by side"
-CURE = "to time them together, run the experiment with another --results folder"
+CURE = "`bench run` with --retime times all of them together"
 
 Begun = Mapping[int, str]
 """When each round of a stream began: UTC, ISO 8601, and so in order as text."""

@@ -72,7 +72,7 @@ class Worker:
         return done
 
     def _attempt(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
-        started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        started, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         outcome = None
         try:
             self._send({"job": job.model_dump(mode="json"), "place": asdict(place)})

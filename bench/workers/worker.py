@@ -62,7 +62,7 @@ def _bring(job: Job) -> None:
 
 
 def _serve(job: Job, place: rig.Place, answers: Any) -> Done:
-    started, start = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    started, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.perf_counter()
     last_s = 0.0
 
     def progress(text: str) -> None:
