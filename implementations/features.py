@@ -30,8 +30,18 @@ def dropout(x: Tensor, probability: float) -> Tensor:
 
 
 def with_values(x: Tensor, values: Tensor) -> Tensor:
-    """Sparse x with other values in its stored entries."""
-    return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)
+    """Sparse x with other values in its stored entries; `indices` of it are x's own."""
+    rows, columns = indices(x)
+    made = torch.sparse_csr_tensor(rows, columns, values, x.shape, check_invariants=False)
+    # Its own views would begin to count anew how often the shared memory has been changed in place.
+    made.shared_indices = rows, columns  # type: ignore[attr-defined]
+    return made
+
+
+def indices(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row of sparse x begins [N + 1], and its columns [nnz]; their `_version` counts changes in place."""
+    shared: tuple[Tensor, Tensor] | None = getattr(x, "shared_indices", None)
+    return shared or (x.crow_indices(), x.col_indices())
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

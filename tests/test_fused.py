@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from implementations.backends import fused, scatter
-from implementations.backends._fused import library
+from implementations.backends._fused import layers, library
 from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.contract import Graph, LayerConfig
+from implementations.features import with_values
 from implementations.operators import gat, gatv2
 
 pytestmark = NEEDS_KERNELS
@@ -200,6 +201,48 @@ def test_indices_of_32_bits_as_scipy_has_them_are_read_as_such(operator):
     indices = x.crow_indices().int(), x.col_indices().int()
     narrow = torch.sparse_csr_tensor(*indices, x.values(), x.shape, check_invariants=True)
     assert torch.equal(layer(narrow, edges), layer(x, edges))
+
+
+@OPERATORS
+def test_sparse_features_rewritten_in_place_are_seen_dropped_or_not(operator):
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    one, other = (torch.eye(3, dtype=torch.float64).roll(shift, 1).repeat(3, 1).to_sparse_csr() for shift in (0, 1))
+    for form in (lambda x: x, lambda x: with_values(x, x.values())):
+        x = one.clone()
+        layer(form(x), edges)
+        x.copy_(other)
+        torch.testing.assert_close(layer(form(x), edges), layer(other.to_dense(), edges))
+
+
+def test_sparse_features_of_two_threads_are_not_confused():
+    layer, edges = layer_of(fused.BACKEND, gatv2, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    mine, others = (torch.eye(3, dtype=torch.float64).roll(shift, 1).repeat(3, 1).to_sparse_csr() for shift in (0, 1))
+
+    class Overtaken(type(layer)):
+        """Another thread's call comes between any two words about the pattern."""
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "_pattern":
+                object.__setattr__(self, name, theirs)
+
+    right = layer(mine, edges)
+    layer(others, edges)
+    theirs = layer._pattern
+    layer.__class__ = Overtaken
+    assert torch.equal(layer(mine, edges), right)
+
+
+def test_the_order_of_sparse_features_is_computed_once_for_all_that_is_dropped_of_them(monkeypatch):
+    layer, edges = layer_of(fused.BACKEND, gatv2, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    x = features(9, 3).relu().to_sparse_csr()
+    x.copy_(x.clone())  # a version of its own
+    orders, of = [], layers.SparsePattern.of
+    monkeypatch.setattr(layers.SparsePattern, "of", lambda x: orders.append(x) or of(x))
+    for _ in range(3):
+        layer(x, edges)
+        layer(fused.BACKEND.dropout(x, 0.5), edges)
+    assert len(orders) == 1
 
 
 @OPERATORS

@@ -1,6 +1,7 @@
 """GAT and GATv2 as modules around the kernels, with the operator's own parameters."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,34 @@ from implementations.backends._fused.functions import Setting
 from implementations.backends._fused.noise import Noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern
 from implementations.contract import LayerConfig, Operator
-from implementations.features import is_sparse
+from implementations.features import indices, is_sparse
+
+
+class _Known(NamedTuple):
+    """A pattern, and the indices that it was made from: they are held, so no others can have come to lie there."""
+
+    indices: tuple[Tensor, Tensor]
+    versions: tuple[int | None, ...]  # how often each had been changed in place
+    pattern: SparsePattern
+
+    @classmethod
+    def of(cls, x: Tensor) -> "_Known":
+        found = indices(x)
+        return cls(found, _versions(found), SparsePattern.of(x))
+
+    def is_of(self, x: Tensor) -> bool:
+        asked = indices(x)
+        return _versions(asked) == self.versions and all(
+            ours.data_ptr() == theirs.data_ptr() and ours.shape == theirs.shape
+            for ours, theirs in zip(self.indices, asked, strict=True)
+        )
+
+    def is_untracked(self) -> bool:
+        return None in self.versions
+
+
+def _versions(found: tuple[Tensor, ...]) -> tuple[int | None, ...]:
+    return tuple(None if each.is_inference() else each._version for each in found)
 
 
 class FusedLayer(nn.Module):
@@ -27,7 +55,7 @@ class FusedLayer(nn.Module):
             value = rows.empty(*start.shape[2:]).copy_(start) if is_per_head else start
             self.register_parameter(name, nn.Parameter(value))
         self.noise: Noise | None = None  # decisions to use instead of drawn ones
-        self._pattern: tuple[Tensor, Tensor, SparsePattern] | None = None
+        self._pattern: _Known | None = None
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
         """x [N, F], dense or sparse CSR -> [N, config.out_features].
@@ -81,14 +109,12 @@ class FusedLayer(nn.Module):
 
     def _pattern_of(self, x: Tensor) -> SparsePattern:
         """The order by column of x's entries, computed once for all x that share their indices."""
-        rows, columns = x.crow_indices(), x.col_indices()
-        if self._pattern is not None:
-            # The indices that the pattern was made from are held, so no others can have come to lie there.
-            same = all(a.data_ptr() == b.data_ptr() for a, b in ((rows, self._pattern[0]), (columns, self._pattern[1])))
-            if same and columns.shape == self._pattern[1].shape and rows.shape == self._pattern[0].shape:
-                return self._pattern[2]
-        self._pattern = rows, columns, SparsePattern.of(x)
-        return self._pattern[2]
+        known = self._pattern  # read once: another thread may put its own there
+        if known is not None and known.is_of(x):
+            return known.pattern
+        made = _Known.of(x)
+        self._pattern = None if made.is_untracked() else made
+        return made.pattern
 
     def _noise(self, edges: Edges) -> Noise | None:
         if not self.training or self.config.attention_dropout == 0.0:
