@@ -10,6 +10,7 @@ import torch
 from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, features, layer_of, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from implementations.backends import fused, scatter
 from implementations.backends._fused import layers, library
@@ -183,6 +184,42 @@ def test_an_edge_of_a_node_that_is_not_there_is_refused(edge_index):
 def test_a_dtype_without_kernels_is_refused():
     with pytest.raises(TypeError, match=r"float32 and float64, not in torch\.bfloat16"):
         fused.BACKEND.dropout(features(9, 3).to(torch.bfloat16), 0.5)
+
+
+@OPERATORS
+def test_a_layer_in_a_dtype_without_kernels_says_so(operator):
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    with pytest.raises(TypeError, match=r"float32 and float64, not in torch\.float16"):
+        layer.half()(features(9, 3).half(), edges)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16, torch.uint8, torch.bool], ids=str)
+def test_ends_of_edges_that_are_no_integers_of_the_kernels_are_refused(dtype):
+    with pytest.raises(TypeError, match=f"edge_index is {dtype}"):
+        fused.BACKEND.prepare(Graph(3, torch.tensor([[0, 1, 0], [1, 0, 1]]).to(dtype)), CPU)
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@OPERATORS
+def test_tensors_without_memory_on_the_cpu_are_refused_before_the_kernels_read_it(operator):
+    graph = random_graph()
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(graph, CPU)
+    with pytest.raises(TypeError, match="a Tensor on meta has none"):
+        fused.BACKEND.prepare(graph.to(torch.device("meta")), CPU)
+    with pytest.raises(TypeError, match="a Tensor on meta has none"), torch.device("meta"):
+        fused.BACKEND.prepare(graph, CPU)
+    with pytest.raises((TypeError, RuntimeError), match=r"on meta has none|device meta"):  # torch may say it first
+        layer(features(9, 3).to("meta"), edges)
+    with (
+        pytest.raises(TypeError, match="a FakeTensor on cpu has none"),
+        FakeTensorMode(allow_non_fake_inputs=True) as m,
+    ):
+        layer(m.from_tensor(features(9, 3)), edges)
+
+
+def test_memory_that_is_not_contiguous_has_no_address():
+    with pytest.raises(ValueError, match="contiguous memory"):
+        library.address(torch.zeros(2, 3).t())
 
 
 @OPERATORS

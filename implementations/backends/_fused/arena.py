@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from implementations.backends._fused.library import Unplaced
+
 ALIGNED = 16  # numbers: a cache line of floats
 
 
@@ -27,7 +29,7 @@ class Arena:
         self._free[place] = begin + wanted, end
         self.peak = max(self.peak, begin + wanted)
         if self._block is None:
-            tensor = torch.empty(shape, dtype=self._dtype, device="meta")
+            tensor: Tensor = torch.empty(shape, dtype=self._dtype, device="meta").as_subclass(Unplaced)
         else:
             tensor = self._block[begin : begin + count].view(shape)
         self._taken[id(tensor)] = begin, begin + wanted

@@ -149,12 +149,36 @@ def release_scratch() -> None:
         trim(0)
 
 
+class Unplaced(Tensor):
+    """A tensor of calls that are never made, only measured: its place is not decided yet."""
+
+
 def address(tensor: Tensor | None) -> int | None:
-    """Where a contiguous tensor's values begin."""
+    """Where a contiguous tensor's values begin.
+
+    Raises:
+        ValueError: its values do not lie side by side.
+        TypeError: they do not lie in a CPU's memory; those of a tensor for tracing lie nowhere.
+    """
     if tensor is None:
         return None
-    assert tensor.is_contiguous(), "kernels read contiguous memory"
-    return tensor.data_ptr()
+    if not tensor.is_contiguous():
+        raise ValueError("the kernels read contiguous memory")
+    place = tensor.data_ptr()
+    if (not tensor.is_cpu or (place == 0 and tensor.numel())) and not isinstance(tensor, Unplaced):
+        raise TypeError(f"the kernels read a CPU's memory, and a {type(tensor).__name__} on {tensor.device} has none")
+    return place
+
+
+def width(dtype: torch.dtype) -> int:
+    """Numbers of the type in a register.
+
+    Raises:
+        TypeError: it is none of the kernels' types.
+    """
+    if dtype not in WIDTH:
+        raise TypeError(f"the kernels compute in float32 and float64, not in {dtype}")
+    return WIDTH[dtype]
 
 
 def is_double(dtype: torch.dtype) -> int:
@@ -163,8 +187,7 @@ def is_double(dtype: torch.dtype) -> int:
     Raises:
         TypeError: it is none of theirs.
     """
-    if dtype not in WIDTH:
-        raise TypeError(f"the kernels compute in float32 and float64, not in {dtype}")
+    width(dtype)
     return int(dtype == torch.float64)
 
 

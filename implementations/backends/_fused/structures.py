@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from implementations.backends._fused import library
-from implementations.backends._fused.library import WIDTH, address, kernels
+from implementations.backends._fused.library import address, kernels, width
 from implementations.contract import Graph, LayerConfig
 
 MOST_EDGES = 2**32
@@ -36,7 +36,9 @@ class Edges:
 
         Raises:
             ValueError: more nodes or edges than their numbers can count, or an edge of a node that is not there.
+            TypeError: ends of edges are neither int64 nor int32, or not in a CPU's memory.
         """
+        _require_integers(graph.edge_index)
         if graph.num_nodes >= MOST_NODES or graph.num_edges >= MOST_EDGES:
             raise ValueError(f"the kernels count up to {MOST_NODES} nodes and {MOST_EDGES} edges")
         if graph.num_edges and not 0 <= graph.edge_index.min() <= graph.edge_index.max() < graph.num_nodes:
@@ -139,9 +141,13 @@ class Rows:
 
     @classmethod
     def of(cls, config: LayerConfig, dtype: torch.dtype) -> "Rows":
-        """The layout with fewer numbers of padding."""
-        H, C = config.heads, config.out_channels
-        padded_heads, padded_channels = (-(-size // WIDTH[dtype]) * WIDTH[dtype] for size in (H, C))
+        """The layout with fewer numbers of padding.
+
+        Raises:
+            TypeError: the kernels do not compute in this dtype.
+        """
+        H, C, lanes = config.heads, config.out_channels, width(dtype)
+        padded_heads, padded_channels = (-(-size // lanes) * lanes for size in (H, C))
         if C * padded_heads <= H * padded_channels:
             return cls(H, C, True, padded_heads, C)
         return cls(H, C, False, H, padded_channels)
@@ -186,3 +192,10 @@ def sort(keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
     function = kernels().fused_sort32 if keys.dtype == torch.int32 else kernels().fused_sort
     function(address(keys), len(keys), count, address(starts), address(order))
     return starts, order
+
+
+def _require_integers(edge_index: Tensor) -> None:
+    """The kernels would take other numbers' bytes for ends, and a tensor without memory cannot even be compared."""
+    if edge_index.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"edge_index is {edge_index.dtype}, and ends of edges are int64 or int32: edge_index.long()")
+    address(edge_index.contiguous())
