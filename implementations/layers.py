@@ -31,12 +31,15 @@ class Layer(nn.Module):
         super().__init__()
         self.backend, self.operator, self.config = backend, operator, config
         self.inner = backend.layer(operator, config)
-        self._last: tuple[Tensor, int, int, torch.device, Any] | None = None
+        self._last: tuple[Tensor, int | None, int, torch.device, Any] | None = None
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Apply attention: x [N, F] and edge_index [2, E] (source, target) give [N, H*C], or [N, C] of averaged heads.
 
         Edges are used as given: a node without an incoming edge gets nothing, so most callers add self-loops.
+
+        Raises:
+            ValueError: edge_index has another shape, is not int64 or int32, or names a node that x has no row for.
         """
         output: Tensor = self.inner(x, self._prepared(edge_index, x.shape[0], x.device))
         return output
@@ -47,11 +50,14 @@ class Layer(nn.Module):
 
     def _prepared(self, edge_index: Tensor, num_nodes: int, device: torch.device) -> Any:
         """What the back end made of the edges; made again when others come, or the same were changed in place."""
-        asked = (edge_index._version, num_nodes, device)
-        if self._last is None or self._last[0] is not edge_index or self._last[1:4] != asked:
-            graph = Graph(edge_index=edge_index, num_nodes=num_nodes)
-            self._last = (edge_index, *asked, self.backend.prepare(graph, device))
-        return self._last[4]
+        version = None if edge_index.is_inference() else edge_index._version  # nobody counts changes of the former
+        asked, last = (version, num_nodes, device), self._last  # read once: another thread may put its own there
+        if last is None or version is None or last[0] is not edge_index or last[1:4] != asked:
+            # What is made in inference mode could not be saved for a backward pass later.
+            with torch.inference_mode(False):
+                graph = Graph(edge_index=_sound(edge_index, num_nodes), num_nodes=num_nodes)
+                last = self._last = (edge_index, *asked, self.backend.prepare(graph, device))
+        return last[4]
 
 
 def layer(
@@ -117,6 +123,26 @@ def names(kind: Kind) -> list[str]:
     folder = importlib.util.find_spec(f"implementations.{kind}")
     own = pkgutil.iter_modules(folder.submodule_search_locations if folder else None)
     return sorted({module.name for module in own if not module.name.startswith("_")} | _foreign(kind).keys())
+
+
+def _sound(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """The edges in int64, if they are edges of that many nodes: libraries take others for edges that nobody meant."""
+    if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+        turned = "; turn it: edge_index.t().contiguous()" if edge_index.dim() == 2 and edge_index.shape[1] == 2 else ""
+        raise ValueError(
+            f"edge_index has shape {list(edge_index.shape)} and should have [2, E], sources above targets{turned}"
+        )
+    if edge_index.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"edge_index is {edge_index.dtype} and should be torch.int64: edge_index.long()")
+    outside = ((edge_index < 0) | (edge_index >= num_nodes)).any(0).nonzero()
+    if len(outside):
+        place = int(outside[0])
+        source, target = edge_index[:, place].tolist()
+        raise ValueError(
+            f"edge {place} of edge_index runs from node {source} to {target}, and x has rows for {num_nodes} nodes, "
+            "counted from 0; number the nodes of edge_index as the rows of x"
+        )
+    return edge_index.long()  # of int32, numbers of pairs of nodes would overflow
 
 
 def _named(kind: Kind, name: str) -> object:

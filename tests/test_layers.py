@@ -46,6 +46,79 @@ def test_edges_changed_in_place_are_seen():
     assert not torch.equal(attend(X, edges), before)
 
 
+ALL = pytest.mark.parametrize("backend", ["scatter", "dense", "pyg", "dgl", "fused"])
+WRONG = {
+    "an edge to a row": (EDGES.t(), r"shape \[8, 2\] and should have \[2, E\].*edge_index\.t\(\)"),
+    "a list of nodes": (EDGES[0], r"shape \[8\] and should have"),
+    "counted from 1": (EDGES + 1, "edge 5 of edge_index runs from node 6 to 6, and x has rows for 6 nodes"),
+    "a target that is not there": (EDGES + torch.tensor([[0], [1]]), "edge 5 of .* from node 5 to 6"),
+    "a negative source": (EDGES - torch.tensor([[1], [0]]), "edge 0 of .* from node -1 to 0"),
+    "floats": (EDGES.float(), "edge_index is torch.float32 and should be torch.int64"),
+    "bools": (EDGES.bool(), "edge_index is torch.bool and should be"),
+}
+
+
+@ALL
+@pytest.mark.parametrize(("edges", "said"), WRONG.values(), ids=WRONG.keys())
+def test_edges_that_are_none_of_the_graphs_are_refused_with_a_word_on_what_to_do(backend, edges, said):
+    with pytest.raises(ValueError, match=said):
+        made(backend)(X, edges)
+
+
+@ALL
+def test_edges_of_32_bits_are_those_of_64(backend):
+    attend = made(backend)
+    assert torch.equal(attend(X, EDGES.int()), attend(X, EDGES))
+
+
+@ALL
+def test_a_graph_without_edges_or_nodes_has_an_output_of_its_shape(backend):
+    none = torch.empty(2, 0, dtype=torch.int64)
+    assert made(backend)(X, none).shape == (6, 6)
+    assert made(backend)(X[:0], none).shape == (0, 6)
+
+
+@ALL
+def test_a_layer_that_was_tried_in_inference_mode_can_be_trained(backend):
+    attend = made(backend)
+    with torch.inference_mode():
+        within = attend(X, EDGES)
+    output = attend(X, EDGES)
+    assert torch.equal(output, within)
+    output.sum().backward()
+
+
+@ALL
+def test_edges_and_features_made_in_inference_mode_are_taken_and_their_changes_seen(backend):
+    attend = made(backend)
+    turned = EDGES[:, EDGES[0].argsort()].flip(0)
+    with torch.inference_mode():
+        edges, x = EDGES.clone(), X.relu().to_sparse_csr()
+        before = attend(x, edges)
+        edges.copy_(turned)
+        after = attend(x, edges)
+    torch.testing.assert_close(after, attend(X.relu(), turned))
+    torch.testing.assert_close(before, attend(X.relu(), EDGES))
+
+
+def test_two_threads_each_have_the_edges_that_they_asked_for():
+    attend = made("pyg")
+    others = EDGES.clone()
+
+    class Overtaken(type(attend)):
+        """Another thread's call comes right after ours has put its edges there."""
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "_last":
+                object.__setattr__(self, name, theirs)
+
+    attend(X, others)
+    theirs = attend._last
+    attend.__class__ = Overtaken
+    assert attend._prepared(EDGES, 6, X.device) is EDGES
+
+
 def test_an_unknown_name_says_what_there_is():
     with pytest.raises(LookupError, match=r"no back end 'pig'.*pyg"):
         layer("pig", in_channels=5, out_channels=3)

@@ -59,7 +59,7 @@ class Attention:
         """All rows, in blocks."""
         H, K, N = self.source.shape
         block_bytes = CPU_BLOCK_BYTES if self.source.device.type == "cpu" else ACCELERATOR_BLOCK_BYTES
-        height = max(1, block_bytes // (H * K * N * self.source.element_size()))
+        height = max(1, block_bytes // max(1, H * K * N * self.source.element_size()))
         starts = self.mask.row_starts
         for first in range(0, N, height):
             last = min(first + height, N)
