@@ -46,17 +46,22 @@ class Machine(NamedTuple):
     model: str  # of the slot that they are timed on
 
 
-@cache
 def basis(backend: str | None, operator: str, dataset: str, device: str) -> str:
     """Digest over the data set, the versions of what the back end uses, and the code that measures.
 
     None stands for whichever back end: the studies that all of them share.
     """
+    # Asked at each call: unpinned data are known by their files, which a run may bring after its first question.
+    return _basis(backend, operator, dataset, device, DATASETS.get(dataset).info.digest)
+
+
+@cache
+def _basis(backend: str | None, operator: str, dataset: str, device: str, data: str) -> str:
     packages = ("torch", *(BACKENDS.get(backend).packages if backend else ()))
     return digest(
         {
             "contract": CONTRACT_VERSION,
-            "dataset": DATASETS.get(dataset).info.digest,
+            "dataset": data,
             "versions": versions(packages),
             "code": _digest_of(code_of(backend, operator, dataset, device)),
         }
@@ -69,13 +74,11 @@ def lookup_basis() -> str:
     return digest({"contract": CONTRACT_VERSION, "versions": versions(("torch",)), "code": code_digest(LOOKUP)})
 
 
-@cache
 def attention_basis(backend: str, operator: str, dataset: str, device: str) -> str:
     """As `basis`, and the code that examines attention."""
     return digest([basis(backend, operator, dataset, device), code_digest(ATTENTION)])
 
 
-@cache
 def speed_basis(backend: str, operator: str, dataset: str, device: str, machine: Machine) -> str:
     """As `basis`, and the machine: times made on two machines are never one measurement."""
     return digest([basis(backend, operator, dataset, device), list(machine)])

@@ -1,11 +1,13 @@
 """What `bench data` does: say which data sets are here, bring them, verify them. Prints nothing itself."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from bench.plugins import DATASETS
 from bench.task import Dataset, DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
 
 Report = Callable[[str], None]
@@ -27,6 +29,13 @@ class DataRow:
     place: str
     note: str = ""
     problem: str = ""  # why fetching or verifying failed; exit status 2 if any row has one
+
+
+def bring(names: Iterable[str], report: Report) -> None:
+    """Download what a run reads once, where a person can see it; what cannot be had, its jobs will say."""
+    for name in names:
+        with contextlib.suppress(DataUnavailable):
+            DATASETS.get(name).fetch(report)
 
 
 def data_rows(

@@ -96,23 +96,21 @@ def tune_jobs(experiment: Experiment, able: Iterable[CellKey]) -> list[TuneJob]:
 
 def fit_jobs(experiment: Experiment, able: Iterable[CellKey], done: Mapping[str, Record]) -> list[FitJob]:
     """Seed after seed, all cells in turn; only cells whose study is finished."""
-    jobs = []
-    for seed, cell in itertools.product(experiment.seeds, list(able)):
-        if seed not in experiment.seeds_of(cell):
-            continue
-        tuned = tuned_settings(experiment, cell, done)
-        if tuned is not None:
-            architecture, training = settings.apply(tuned, experiment.architecture, experiment.training)
-            jobs.append(
-                FitJob(
-                    **_common(experiment, cell),
-                    architecture=architecture,
-                    training=training,
-                    seed=seed,
-                    tuned=tuned,
-                )
-            )
-    return jobs
+    asked = {cell: _asked_of_fits(experiment, cell, done) for cell in able}
+    return [
+        FitJob(**content, seed=seed)
+        for seed, (cell, content) in itertools.product(experiment.seeds, asked.items())
+        if content is not None and seed in experiment.seeds_of(cell)
+    ]
+
+
+def _asked_of_fits(experiment: Experiment, cell: CellKey, done: Mapping[str, Record]) -> dict[str, Any] | None:
+    """What all fits of a cell have in common, or None where its study has not finished."""
+    tuned = tuned_settings(experiment, cell, done)
+    if tuned is None:
+        return None
+    architecture, training = settings.apply(tuned, experiment.architecture, experiment.training)
+    return {**_common(experiment, cell), "architecture": architecture, "training": training, "tuned": tuned}
 
 
 def tuned_settings(experiment: Experiment, cell: CellKey, done: Mapping[str, Record]) -> dict[str, Setting] | None:

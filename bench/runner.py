@@ -9,17 +9,16 @@ from typing import Protocol
 
 from bench import best_models, plan, records
 from bench.config import Experiment
+from bench.data import bring
 from bench.durations import roughly
 from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
 from bench.history import History
 from bench.options import Options
 from bench.outcomes import Checked, NotDone
-from bench.plugins import DATASETS
 from bench.progress import Display, news, title
 from bench.records import Record
 from bench.rig import GIB
-from bench.task import DataUnavailable
 from bench.tuning import study_store
 from bench.work import CellKey, FitJob, Job, SpeedJob, TuneJob
 from bench.workers.crew import Finished
@@ -87,7 +86,8 @@ class Grid:
 
     def _run(self) -> int:
         (self.folder.path / best_models.FOLDER).mkdir(parents=True, exist_ok=True)
-        self._bring_data()
+        bring(self.experiment.datasets, self.display.say)
+        self.forecast = self._foreseen()  # anew: of what was brought the jobs may be others
         self._mend()
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))
@@ -116,12 +116,6 @@ class Grid:
             able = plan.passed(checks, self.history.latest)
             forecast.phases["fit"] = plan.fit_jobs(self.experiment, able, self.history.latest) or forecast.phases["fit"]
         return forecast
-
-    def _bring_data(self) -> None:
-        """Download once, where a person can see it; what cannot be had, its jobs will say."""
-        for name in self.experiment.datasets:
-            with contextlib.suppress(DataUnavailable):
-                DATASETS.get(name).fetch(self.display.say)
 
     def _mend(self) -> None:
         """What an earlier run left broken, before anything is added to it."""

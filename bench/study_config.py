@@ -138,6 +138,11 @@ class LookupStudy(_Study):
     training: LookupTraining = LookupTraining()
     published: Published | None = None
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """None: its graphs are generated."""
+        return ()
+
 
 class AttentionLookup(Asked):
     """The part on DictionaryLookup."""
@@ -167,6 +172,11 @@ class AttentionStudy(_Study):
     operators: Annotated[tuple[str, ...], Field(min_length=1)]  # on the graph
     lookup: AttentionLookup = AttentionLookup()
     graph: AttentionGraph
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """What its jobs read, besides graphs that are generated."""
+        return (self.graph.dataset,)
 
 
 Study = LookupStudy | AttentionStudy

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench import experiment_file, records
+from bench.data import bring
 from bench.folder import ResultsFolder
 from bench.history import History
 from bench.options import Options
@@ -67,7 +68,8 @@ class StudyRun:
         self.folder.path.mkdir(parents=True, exist_ok=True)
         if notice := records.mend(self.folder.path):
             self.display.say(notice)
-        asked = jobs(self.study)
+        bring(self.study.datasets, self.display.say)
+        asked = jobs(self.study)  # only now: what was brought is part of their identity
         self.history.recall(asked)
         todo = self.history.missing(asked)
         terms, datasets = Terms(limit_s=self.study.job_s), [job.dataset for job in todo]

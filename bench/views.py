@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
-from bench.study_config import AttentionStudy, LookupStudy, Study
+from bench.study_config import Study
 from bench.task import DatasetInfo
 
 if TYPE_CHECKING:
@@ -56,14 +56,7 @@ def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:
 
 def dataset_infos(experiment: Experiment | Study) -> dict[str, DatasetInfo]:
     """What is known of the experiment's data sets."""
-    match experiment:
-        case Experiment():
-            named: tuple[str, ...] = experiment.datasets
-        case LookupStudy():
-            named = ()  # generated
-        case AttentionStudy():
-            named = (experiment.graph.dataset,)
-    return {name: DATASETS.get(name).info for name in named if not DATASETS.problem(name)}
+    return {name: DATASETS.get(name).info for name in experiment.datasets if not DATASETS.problem(name)}
 
 
 def table_rows(experiment: Experiment | Study, records: list[Record]) -> Sequence["TrackedRow"]:
