@@ -34,6 +34,7 @@ from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
 CONNECT_S = 10
+FETCH_S = 30  # a result is some kilobytes
 LOOK_EVERY_S = 2.0
 STRANDINGS = 3
 WAITING = "cluster"  # the place of what is said while no worker can be had
@@ -98,12 +99,7 @@ class Cluster:
         try:
             while waiting or flying:
                 self._look()
-                for job in self._call_back(flying):
-                    self._stranded[job.id] += 1
-                    if self._stranded[job.id] > STRANDINGS:
-                        yield job, _failed(f"every Dask worker there was died at it, {STRANDINGS + 1} times")
-                    else:
-                        waiting.insert(0, job)
+                yield from self._once_more(self._call_back(flying), waiting)
                 self._hand_out(waiting, flying, finished)
                 try:
                     future = finished.get(timeout=TICK_S)
@@ -114,7 +110,11 @@ class Cluster:
                     continue
                 job, _ = flying.pop(future.key)
                 self.at_work.pop(self._places.pop(future.key, ""), None)
-                yield job, self._done(future)
+                if done := self._done(future):
+                    yield job, done
+                else:
+                    self._give_up([future])
+                    yield from self._once_more([job], waiting)
         finally:
             if flying:
                 self.at_work.clear()
@@ -174,12 +174,28 @@ class Cluster:
             pure=False,
         )
 
-    def _done(self, future: Future) -> Done:
-        """A job's answer; that its worker died again and again is an outcome, that the scheduler is gone is not."""
-        if future.status == "finished":
-            return Done.model_validate(future.result())
+    def _once_more(self, lost: Sequence[Job], waiting: list[Job]) -> Iterator[Finished]:
+        """Have jobs wait anew that were lost with their workers; one that was lost too often comes out as an error."""
+        for job in lost:
+            self._stranded[job.id] += 1
+            if self._stranded[job.id] > STRANDINGS:
+                yield job, _failed(f"every Dask worker there was died at it, {STRANDINGS + 1} times")
+            else:
+                waiting.insert(0, job)
+
+    def _done(self, future: Future) -> Done | None:
+        """A job's answer, or None where its worker died before it was fetched.
+
+        That its worker died at it again and again is an outcome, that the scheduler is gone is not.
+
+        Raises:
+            UserError: the scheduler is gone.
+        """
+        if answer := _fetched(future):
+            return Done.model_validate(answer)
         if future.status != "error":
-            raise self._gone()
+            self._connected()
+            return None
         problem = future.exception()
         reason = (
             f"{problem.allowed_failures + 1} Dask workers died at it, the last on {problem.last_worker.host}"
@@ -215,7 +231,7 @@ class Cluster:
             UserError: no scheduler answers there.
         """
         for name in list(logging.root.manager.loggerDict):  # Dask gives some of its loggers levels of their own
-            if name.partition(".")[0] == "distributed":
+            if name.partition(".")[0] in ("distributed", "asyncio"):  # the latter shows what Dask has left of its tasks
                 logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in our words
         try:
             client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="gat-bench")
@@ -312,6 +328,15 @@ class Cluster:
             f"the Dask scheduler at {self._address} went away; what was finished is recorded, "
             "and the same command goes on from there"
         )
+
+
+def _fetched(future: Future) -> dict[str, Any] | None:
+    """What a finished job says, which its worker keeps until it is asked for; None where that cannot be had."""
+    if future.status == "finished":
+        with contextlib.suppress(Exception):  # whatever it is, the status says what became of the job
+            found: dict[str, Any] = future.result(timeout=FETCH_S)
+            return found
+    return None
 
 
 def _failed(reason: str) -> Done:

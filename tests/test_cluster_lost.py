@@ -1,0 +1,124 @@
+"""What a cluster loses: a finished job's answer with the worker that kept it. Dask's side is played by stubs."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+from record_builders import experiment
+
+from bench import plan
+from bench.basis import build, this_machine
+from bench.errors import UserError
+from bench.outcomes import NotDone
+from bench.progress import title
+from bench.workers.dask_worker import Introduction
+from bench.workers.worker import Done
+from bench.workers.workforce import Terms
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+from bench.workers.cluster import STRANDINGS, Cluster
+
+DONE = Done(outcome=NotDone(status="diverged", reason="as it went"), environment={}, started_utc="", seconds=1.0)
+
+
+class Answer:
+    """A job that is over, as the client knows it; fetching what it says may tell another story."""
+
+    def __init__(self, fetch: Callable[[], Any] = lambda: DONE.model_dump(mode="json"), status: str = "finished"):
+        self.key, self.status, self._fetch = "", status, fetch
+
+    def result(self, timeout: float) -> Any:
+        assert timeout < 60
+        return self._fetch()
+
+    def add_done_callback(self, call: Callable[["Answer"], None]) -> None:
+        call(self)
+
+
+def fails(problem: Exception) -> Answer:
+    def fetch() -> None:
+        raise problem
+
+    return Answer(fetch)
+
+
+class Dask:
+    """A client whose jobs come to the answers that it was given, one after the other."""
+
+    def __init__(self, answers: Sequence[Answer] = (), status: str = "running") -> None:
+        self.status, self._answers = status, list(answers)
+        self.keys: list[str] = []
+        self.given_up: list[Answer] = []
+
+    def submit(self, *_: object, key: str, **__: object) -> Answer:
+        self.keys.append(key)
+        answer = self._answers.pop(0)
+        answer.key = key
+        return answer
+
+    def cancel(self, futures: Sequence[Answer], *, force: bool) -> None:
+        assert force
+        self.given_up += futures
+
+    def close(self, timeout: float) -> None:
+        pass
+
+
+def cluster_of(client: Dask, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A cluster with one worker, which stays."""
+    force = Cluster("tcp://nobody:1", Terms(limit_s=1))
+    machine = this_machine("cpu")
+    force._workers["worker"] = Introduction("here", {"cpu": machine}, build(), {"cpu": 1}, {})
+    force._met.add("worker")
+    monkeypatch.setattr(force, "_here", lambda: {"worker"})
+    force.__dict__["_client"] = client
+    return force
+
+
+def a_fit():
+    asked = experiment(backends=["scatter"], operators=["gat"], datasets=["blocks"], seeds=[0])
+    return plan.fit_jobs(asked, plan.cells(asked), {})
+
+
+LOST = {
+    "lost": Answer(status="lost"),
+    "computed anew": Answer(status="pending"),
+    "nobody answers": fails(TimeoutError()),
+    "the worker is gone": fails(OSError("connection refused")),
+    "cancelled": fails(CancelledError()),
+}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+def test_a_job_whose_answer_was_lost_with_its_worker_is_done_again(lost, monkeypatch):
+    client = Dask([lost, Answer()])
+    force = cluster_of(client, monkeypatch)
+    (job,) = a_fit()
+    assert [item for item in force.together([job], title) if item] == [(job, DONE)]
+    assert client.given_up == [lost]
+    assert len(set(client.keys)) == 2  # Dask takes a job of the same key for the one that it knows
+
+
+def test_a_job_whose_answer_is_lost_again_and_again_is_an_error(monkeypatch):
+    force = cluster_of(Dask([Answer(status="lost") for _ in range(STRANDINGS + 1)]), monkeypatch)
+    ((_, done),) = (item for item in force.together(a_fit(), title) if item)
+    assert (done.outcome.status, done.outcome.reason) == ("error", "every Dask worker there was died at it, 4 times")
+
+
+def test_an_answer_that_is_lost_with_the_scheduler_ends_the_run(monkeypatch):
+    client = Dask([Answer(status="cancelled")])
+    force = cluster_of(client, monkeypatch)
+    monkeypatch.setattr(force, "_hand_out", _then_gone(force, client))
+    with pytest.raises(UserError, match="the Dask scheduler at tcp://nobody:1 went away"):
+        list(force.together(a_fit(), title))
+
+
+def _then_gone(force: Cluster, client: Dask) -> Callable[..., None]:
+    hand_out = force._hand_out
+
+    def both(*arguments: Any) -> None:
+        hand_out(*arguments)
+        client.status = "closed"
+
+    return both
