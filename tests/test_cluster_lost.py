@@ -1,4 +1,4 @@
-"""What a cluster loses: a finished job's answer with the worker that kept it. Dask's side is played by stubs."""
+"""What a cluster loses: a job's answer with the worker that kept it, the machine that times. Stubs play Dask's side."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -17,7 +17,8 @@ from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-from bench.workers.cluster import STRANDINGS, Cluster
+from bench.workers import cluster
+from bench.workers.cluster import STRANDINGS, WAITING, Cluster
 
 DONE = Done(outcome=NotDone(status="diverged", reason="as it went"), environment={}, started_utc="", seconds=1.0)
 
@@ -33,7 +34,15 @@ class Answer:
         return self._fetch()
 
     def add_done_callback(self, call: Callable[["Answer"], None]) -> None:
-        call(self)
+        if not isinstance(self, Silence):
+            call(self)
+
+
+class Silence(Answer):
+    """A job that no worker is at, and that never ends."""
+
+    def __init__(self) -> None:
+        super().__init__(status="pending")
 
 
 def fails(problem: Exception) -> Answer:
@@ -57,6 +66,9 @@ class Dask:
         answer.key = key
         return answer
 
+    def processing(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
     def cancel(self, futures: Sequence[Answer], *, force: bool) -> None:
         assert force
         self.given_up += futures
@@ -65,20 +77,32 @@ class Dask:
         pass
 
 
-def cluster_of(client: Dask, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """A cluster with one worker, which stays."""
-    force = Cluster("tcp://nobody:1", Terms(limit_s=1))
-    machine = this_machine("cpu")
-    force._workers["worker"] = Introduction("here", {"cpu": machine}, build(), {"cpu": 1}, {})
-    force._met.add("worker")
-    monkeypatch.setattr(force, "_here", lambda: {"worker"})
+def cluster_of(
+    client: Dask, monkeypatch: pytest.MonkeyPatch, hosts: Sequence[str] = ("anna",), **options: Any
+) -> Cluster:
+    """A cluster with a worker on each host, which stays."""
+    force = Cluster("tcp://nobody:1", Terms(limit_s=1), **options)
+    for host in hosts:
+        join(force, host)
+    monkeypatch.setattr(force, "_here", lambda: set(force._met))
+    monkeypatch.setattr(cluster, "LOOK_EVERY_S", 0)
     force.__dict__["_client"] = client
     return force
 
 
+def join(force: Cluster, host: str) -> None:
+    machine = this_machine("cpu")._replace(host=host)
+    force._workers[f"worker of {host}"] = Introduction(host, {"cpu": machine}, build(), {"cpu": 1}, {})
+    force._met.add(f"worker of {host}")
+
+
+def asked():
+    timing = {"rounds": 1, "self_test": ""}
+    return experiment(backends=["scatter"], operators=["gat"], datasets=["blocks"], seeds=[0], timing=timing)
+
+
 def a_fit():
-    asked = experiment(backends=["scatter"], operators=["gat"], datasets=["blocks"], seeds=[0])
-    return plan.fit_jobs(asked, plan.cells(asked), {})
+    return plan.fit_jobs(asked(), plan.cells(asked()), {})
 
 
 LOST = {
@@ -122,3 +146,35 @@ def _then_gone(force: Cluster, client: Dask) -> Callable[..., None]:
         client.status = "closed"
 
     return both
+
+
+def test_a_run_whose_timing_machine_died_says_which_and_goes_on_when_it_is_back(monkeypatch):
+    client = Dask([Silence(), Answer()])
+    force = cluster_of(client, monkeypatch, hosts=("anna", "berta"))
+    (job,) = plan.speed_jobs(asked(), plan.cells(asked()), force.machine)
+    running = force.alone([job], title)
+    assert next(running) is None
+    for host in ("anna", "berta"):
+        force._heard((0.0, {"key": host, "where": f"{host} cpu:0", "text": "at something"}))
+    monkeypatch.setattr(force, "_here", lambda: {"worker of berta"})
+    assert next(running) is None
+    assert force.at_work.keys() == {"berta cpu:0", WAITING}
+    assert force.at_work[WAITING].startswith("waiting for anna, where this run's times are made; start a worker there")
+    monkeypatch.setattr(force, "_here", lambda: set(force._met))
+    join(force, "anna")
+    assert [item for item in running if item] == [(job, DONE)]
+    assert WAITING not in force.at_work
+
+
+def test_a_run_started_again_times_on_a_machine_that_is_there(monkeypatch):
+    assert cluster_of(Dask(), monkeypatch, hosts=("anna", "berta")).machine("cpu").host == "anna"
+    assert cluster_of(Dask(), monkeypatch, hosts=("berta",)).machine("cpu").host == "berta"
+
+
+def test_who_waits_for_a_machine_to_time_on_is_told(monkeypatch):
+    said: list[str] = []
+    force = cluster_of(Dask(), monkeypatch, hosts=(), say=said.append)
+    monkeypatch.setattr(cluster, "PATIENCE_S", -1)
+    monkeypatch.setattr(force, "_look", lambda: join(force, "anna"))
+    assert force.machine("cpu").host == "anna"
+    assert said == ["waiting for a worker at tcp://nobody:1 that has cpu, to time there"]

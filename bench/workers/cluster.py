@@ -7,6 +7,7 @@ were at work count as disturbed when a worker dies.
 
 import contextlib
 import logging
+import math
 import platform
 import queue
 import threading
@@ -34,6 +35,7 @@ from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
 CONNECT_S = 10
+PATIENCE_S = 10
 FETCH_S = 30  # a result is some kilobytes
 LOOK_EVERY_S = 2.0
 STRANDINGS = 3
@@ -67,20 +69,26 @@ class Cluster:
         self._timing: dict[str, Machine] = {}
         self._workers: dict[str, Introduction] = {}  # by address, those that may be used
         self._met: set[str] = set()
-        self._has_news = threading.Event()  # a worker was found fit
+        self._has_news = threading.Event()  # a worker was found fit, or left
         self._stranded: Counter[str] = Counter()  # by job: how often it was called back
         self._look_at_s = 0.0
 
     def machine(self, device: str) -> Machine:
         """One of those that offer the device, kept for all of a run; waits for the first."""
-        while device not in self._timing:
-            offering = [worker.machines[device] for worker in self._able(device)]
-            if offering:
-                self._timing[device] = min(offering)
-            else:
-                self._look()
-                time.sleep(TICK_S)
+        if device not in self._timing:
+            self._timing[device] = min(self._offering(device))
         return self._timing[device]
+
+    def _offering(self, device: str) -> list[Machine]:
+        """Those that offer a device; waits for the first, and says so where that takes its time."""
+        say_at_s = time.monotonic() + PATIENCE_S
+        while not (found := [worker.machines[device] for worker in self._able(device)]):
+            if time.monotonic() > say_at_s:
+                self._say(f"waiting for a worker at {self._address} that has {device}, to time there")
+                say_at_s = math.inf
+            self._look()
+            time.sleep(TICK_S)
+        return found
 
     def size(self, device: str) -> int:
         """How many jobs of a device run at once, as far as is known by now."""
@@ -141,10 +149,20 @@ class Cluster:
                 flying[future.key] = job, future
                 future.add_done_callback(finished.put)
         if waiting and not flying:
-            job = waiting[0]
-            self.at_work[WAITING] = f"waiting for a worker at {self._address} that has {job.device} and {job.dataset}"
+            self.at_work[WAITING] = self._awaited(waiting[0])
         else:
             self.at_work.pop(WAITING, None)
+
+    def _awaited(self, job: Job) -> str:
+        """What a job for which there is no room waits for."""
+        if isinstance(job, SpeedJob):
+            chosen = self.machine(job.device)
+            if chosen not in (worker.machines[job.device] for worker in self._able(job.device)):
+                return (
+                    f"waiting for {chosen.host}, where this run's times are made; start a worker there, "
+                    "or end this run and start it again to time everything anew elsewhere"
+                )
+        return f"waiting for a worker at {self._address} that has {job.device} and {job.dataset}"
 
     def _room(self, job: Job) -> int:
         return sum(
@@ -240,7 +258,6 @@ class Cluster:
                 f"--cluster {self._address}: no Dask scheduler answers there ({type(problem).__name__}); "
                 "start one with `dask scheduler`, or mend the address, as in tcp://127.0.0.1:8786"
             ) from None
-        client.subscribe_topic(self._topic, self._heard)
         return client
 
     def _connected(self) -> Client:
@@ -270,11 +287,19 @@ class Cluster:
         self._look_at_s = time.monotonic() + LOOK_EVERY_S
         here = self._here()
         for address in self._met.union(list(self._workers)) - here:
-            self._workers.pop(address, None)
             self._met.discard(address)
+            if left := self._workers.pop(address, None):
+                self._forget(left.host)
         if new := here - self._met:
             self._met |= new
             threading.Thread(target=self._meet, args=(sorted(new),), daemon=True).start()
+
+    def _forget(self, host: str) -> None:
+        """What a host was at; what its other workers are at they soon say again."""
+        for where in list(self.at_work):
+            if where.partition(" ")[0] == host:
+                self.at_work.pop(where, None)
+        self._has_news.set()  # a job that no other worker may do is called back, and what it waits for can be said
 
     def _here(self) -> set[str]:
         """Addresses of all workers that the scheduler has now.
@@ -294,8 +319,9 @@ class Cluster:
         One that cannot be reached is asked again: it may be slow, or new, rather than gone.
         """
         try:
+            self._client.subscribe_topic(self._topic, self._heard)  # anew, for a scheduler that is
             found = self._client.run(dask_worker.introduce, self._datasets, workers=addresses, on_error="return")
-        except (OSError, ValueError):  # they or the connection went away meanwhile; the next look sees it
+        except (OSError, ValueError, ClosedClientError):  # they or the connection went away; the next look sees it
             self._met.difference_update(addresses)
             return
         for address, introduction in found.items():
