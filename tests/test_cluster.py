@@ -216,10 +216,18 @@ def test_a_worker_that_cannot_be_reached_at_first_is_asked_again(small, tmp_path
 
 
 @pytest.mark.slow
-def test_a_cluster_that_does_not_answer_is_named_in_one_line(tmp_path):
-    done = bench("run", tiny(tmp_path), "--mlflow", "off", "--results", tmp_path, "--cluster", "tcp://127.0.0.1:9")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://127.0.0.1:9", "no Dask scheduler answers there"),
+        ("nothing://127.0.0.1:9", "no Dask scheduler answers there"),
+        ("tls://127.0.0.1:9", "where TLS has its certificates"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_named_in_one_line(tmp_path, address, said):
+    done = bench("run", tiny(tmp_path), "--mlflow", "off", "--results", tmp_path, "--cluster", address)
     assert is_a_users_error(done)
-    assert "no Dask scheduler answers there" in done.stderr
+    assert said in done.stderr
 
 
 def start(experiment: Path, results: Path, cluster: Dask) -> subprocess.Popen[str]:

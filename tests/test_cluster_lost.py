@@ -178,3 +178,8 @@ def test_who_waits_for_a_machine_to_time_on_is_told(monkeypatch):
     monkeypatch.setattr(force, "_look", lambda: join(force, "anna"))
     assert force.machine("cpu").host == "anna"
     assert said == ["waiting for a worker at tcp://nobody:1 that has cpu, to time there"]
+
+
+def test_tls_without_certificates_is_refused_in_a_sentence():
+    with pytest.raises(UserError, match=r"--cluster tls://127\.0\.0\.1:9: Dask cannot speak with it \(TLS expects"):
+        Cluster("tls://127.0.0.1:9", Terms(limit_s=1)).machine("cpu")

@@ -5,6 +5,7 @@ workers may be used at all, what a job needs, and no more jobs at once than ther
 were at work count as disturbed when a worker dies.
 """
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -19,8 +20,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, Security
 from distributed.client import ClosedClientError
+from distributed.comm import connect
 
 from bench import sqlite_file
 from bench.basis import Machine, build
@@ -252,11 +254,17 @@ class Cluster:
             if name.partition(".")[0] in ("distributed", "asyncio"):  # the latter shows what Dask has left of its tasks
                 logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in our words
         try:
+            asyncio.run(_reach(self._address))
             client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="gat-bench")
         except (OSError, ValueError) as problem:
             raise UserError(
                 f"--cluster {self._address}: no Dask scheduler answers there ({type(problem).__name__}); "
                 "start one with `dask scheduler`, or mend the address, as in tcp://127.0.0.1:8786"
+            ) from None
+        except (TypeError, RuntimeError) as problem:  # nothing to speak TLS with, or an address that is not TLS's
+            raise UserError(
+                f"--cluster {self._address}: Dask cannot speak with it ({problem}); mend the address, or "
+                "distributed.comm in Dask's configuration, where TLS has its certificates"
             ) from None
         return client
 
@@ -354,6 +362,12 @@ class Cluster:
             f"the Dask scheduler at {self._address} went away; what was finished is recorded, "
             "and the same command goes on from there"
         )
+
+
+async def _reach(address: str) -> None:
+    """Connect once, which raises what is wrong: a client that fails to start leaves a traceback when all ends."""
+    comm = await connect(address, timeout=CONNECT_S, **Security().get_connection_args("client"))
+    await comm.close()
 
 
 def _fetched(future: Future) -> dict[str, Any] | None:
