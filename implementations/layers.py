@@ -15,17 +15,21 @@ import pkgutil
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from implementations.contract import Backend, Graph, LayerConfig, Operator, Params
+from implementations.copying import Copyable
+from implementations.features import is_sparse
 from implementations.name_table import load
 
 Kind = Literal["backends", "operators"]
 _SAID = {"backends": "back end", "operators": "operator"}
 
 
-class Layer(nn.Module):
+class Layer(Copyable):
     """A back end's layer that takes edges as they come; the library's own form of the last graph is kept."""
+
+    made_again = ("_last",)
 
     def __init__(self, backend: Backend, operator: Operator, config: LayerConfig) -> None:
         super().__init__()
@@ -39,8 +43,11 @@ class Layer(nn.Module):
         Edges are used as given: a node without an incoming edge gets nothing, so most callers add self-loops.
 
         Raises:
-            ValueError: edge_index has another shape, is not int64 or int32, or names a node that x has no row for.
+            ValueError: edge_index has another shape, is not int64 or int32, or names a node that x has no row for; or x
+                is sparse and wants a gradient.
         """
+        if is_sparse(x) and x.requires_grad and torch.is_grad_enabled():
+            raise ValueError("sparse x has no gradient here: pass x.detach() if it is data, or x.to_dense()")
         output: Tensor = self.inner(x, self._prepared(edge_index, x.shape[0], x.device))
         return output
 

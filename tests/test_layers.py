@@ -1,5 +1,8 @@
 """Layers as a library: three lines give any back end's, and all of them compute the same."""
 
+import copy
+import io
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +120,39 @@ def test_two_threads_each_have_the_edges_that_they_asked_for():
     theirs = attend._last
     attend.__class__ = Overtaken
     assert attend._prepared(EDGES, 6, X.device) is EDGES
+
+
+def _through_a_file(module: torch.nn.Module) -> torch.nn.Module:
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@ALL
+@pytest.mark.parametrize("operator", ["gat", "gatv2"])
+@pytest.mark.parametrize(
+    "again",
+    [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module)), _through_a_file],
+    ids=["copy", "pickle", "file"],
+)
+def test_a_layer_that_was_used_is_copied_and_saved_whole(backend, operator, again):
+    attend = made(backend, operator)
+    expected = attend(X, EDGES)
+    twin = again(attend)
+    torch.testing.assert_close(twin(X, EDGES), expected, rtol=0, atol=0)
+    twin(X, EDGES).sum().backward()
+    assert all(parameter.grad is None for parameter in attend.parameters())
+
+
+@ALL
+def test_a_gradient_that_sparse_features_would_not_get_is_refused(backend):
+    attend, x = made(backend), X.relu().to_sparse_csr().requires_grad_()
+    with pytest.raises(ValueError, match=r"sparse x has no gradient here: pass x\.detach\(\)"):
+        attend(x, EDGES)
+    torch.testing.assert_close(attend(x.detach(), EDGES), attend(X.relu(), EDGES), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        attend(x, EDGES)
 
 
 def test_an_unknown_name_says_what_there_is():

@@ -29,9 +29,10 @@ from implementations.contract import (
     TrainingProblem,
     message_passing_bytes,
 )
+from implementations.copying import Copyable
 
 
-class MyLayer(nn.Module):
+class MyLayer(Copyable):
     """DECIDE: your library's layer, or one written from the operator's `terms` and `score`, which runs any operator."""
 
     def __init__(self, operator: Operator, config: LayerConfig) -> None:

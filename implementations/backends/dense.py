@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from implementations import epilogue, features
 from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Params, Semantics, TrainingProblem
+from implementations.copying import Copyable
 
 # Bytes of a block's largest tensor: on a CPU a share of the last cache, elsewhere enough to be worth a launch.
 CPU_BLOCK_BYTES = 2**21
@@ -95,7 +96,7 @@ class Attention:
         return coefficients
 
 
-class DenseLayer(nn.Module):
+class DenseLayer(Copyable):
     """An operator's terms per node, its score for every pair, a masked softmax and a matrix product."""
 
     def __init__(self, operator: Operator, config: LayerConfig) -> None:

@@ -18,6 +18,7 @@ from implementations.contract import (
     TrainingProblem,
     message_passing_bytes,
 )
+from implementations.copying import Copyable
 
 
 class SortedEdges(NamedTuple):
@@ -29,7 +30,7 @@ class SortedEdges(NamedTuple):
     restore: Tensor  # [E] position of each edge of the graph
 
 
-class ScatterLayer(nn.Module):
+class ScatterLayer(Copyable):
     """An operator's terms per node, its score per edge, and a softmax over each target's edges."""
 
     def __init__(self, operator: Operator, config: LayerConfig) -> None:

@@ -12,6 +12,7 @@ from implementations.backends._fused.functions import Setting
 from implementations.backends._fused.noise import Noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern
 from implementations.contract import LayerConfig, Operator
+from implementations.copying import Copyable
 from implementations.features import indices, is_sparse
 
 
@@ -42,8 +43,10 @@ def _versions(found: tuple[Tensor, ...]) -> tuple[int | None, ...]:
     return tuple(None if each.is_inference() else each._version for each in found)
 
 
-class FusedLayer(nn.Module):
+class FusedLayer(Copyable):
     """One attention layer. Parameters have canonical names and shapes, and lie in memory as the kernels read them."""
+
+    made_again = ("_pattern",)
 
     def __init__(self, operator: Operator, config: LayerConfig) -> None:
         super().__init__()
