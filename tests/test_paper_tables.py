@@ -169,6 +169,7 @@ def test_the_list_says_what_is_run_and_what_is_not(capsys, monkeypatch, tmp_path
     assert cli.main(["tables", "--list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in table_file.names())
+    assert re.search(r"gatv2-tables13-17 .* 23 tests worked out at once, from the printed figures", shown)
     assert "not run: VarMisuse is not among the data sets: no package carries its program graphs" in shown
     assert "`bench data ogbn_arxiv ogbn_mag --fetch` brings their data" in shown
 
@@ -231,7 +232,7 @@ def test_a_claim_about_other_data_without_a_number_of_runs_is_a_mistake_in_the_f
 def test_who_asked_for_one_row_is_shown_that_row(told, tmp_path):
     told({("gat", "0.0"): STEADY, ("gat", "0.5"): STEADY})
     published = [{"row": "GAT", "values": {"0.0": "80.0 ± 1.0", "0.5": "80.0 ± 1.0", "0.9": "70.0"}}]
-    run = reproduction_of(told_table(published=published), tmp_path, only="ours/gat/0.5/fast")
+    run = reproduction_of(told_table(published=published), tmp_path, only=("ours/gat/0.5/fast",))
     run.run()
     shown = views.terminal(run.state.only({row.line for row, _ in run.planned()}))
     assert re.findall(r"ours/\S+", shown) == ["ours/gat/0.5/fast"]
@@ -248,14 +249,37 @@ def test_who_asked_for_one_row_is_shown_that_row(told, tmp_path):
 )
 def test_an_id_or_its_first_parts_or_a_pattern_choose_rows(told, tmp_path, only, meant):
     told({("gat", "a"): STEADY, ("gatv2", "a"): STEADY})
-    run = reproduction_of(told_table(), tmp_path, only=only)
+    run = reproduction_of(told_table(), tmp_path, only=(only,))
     assert {row.require_line().id for row, _ in run.planned()} == meant
+
+
+def test_several_choices_choose_what_any_of_them_does_and_each_must_choose_something(told, tmp_path):
+    told({("gat", "a"): STEADY, ("gatv2", "a"): STEADY})
+    run = reproduction_of(told_table(), tmp_path, only=("ours/gat/a/fast", "*/slow"))
+    assert {row.require_line().id for row, _ in run.planned()} == {
+        "ours/gat/a/fast", "ours/gat/a/slow", "ours/gatv2/a/slow",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="did you mean 'ours/gat/a/fast'"):
+        reproduction_of(told_table(), tmp_path, only=("*/slow", "ours/gat/a/fas"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--list", "--json"], "--json: prints a table that is run; leave out --list and --dry-run"),
+        (["gat-table2", "--dry-run", "--json"], "--json: prints a table that is run"),
+        (["--list", "gat-table2"], "--list: lists all tables; leave out gat-table2"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(arguments, says, capsys):
+    assert cli.main(["tables", *arguments]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_an_id_that_is_cut_off_within_a_name_chooses_no_row_of_a_longer_name(told, tmp_path):
     told({("gat", "a"): STEADY})
     with pytest.raises(UserError, match="did you mean 'ours/gat/a/fast'"):
-        reproduction_of(told_table(), tmp_path, only="ours/gat/a/fas")
+        reproduction_of(told_table(), tmp_path, only=("ours/gat/a/fas",))
 
 
 def test_a_dry_run_names_only_the_data_of_what_is_asked_for(monkeypatch, tmp_path, capsys):

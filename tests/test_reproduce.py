@@ -104,7 +104,7 @@ def test_what_a_seed_is_known_to_take_keeps_a_long_row_from_being_begun_unasked(
     reproduction_of(told_table(part=[part]), tmp_path, seeds=2).run()
     assert {seeds for _, seeds in kind.asked} == {2}
     kind = told({("gat", "a"): STEADY})
-    reproduction_of(told_table(part=[part]), tmp_path, only="ours/gat/a/fast").run()
+    reproduction_of(told_table(part=[part]), tmp_path, only=("ours/gat/a/fast",)).run()
     assert kind.asked == [("ours/gat/a/fast", 5)]
 
 
@@ -198,5 +198,5 @@ def test_what_is_counted_is_counted_once(told, tmp_path):
 
 def test_one_row_can_be_run_alone(told, tmp_path):
     kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})
-    reproduction_of(told_table(), tmp_path, only="ours/gat/a/slow").run()
+    reproduction_of(told_table(), tmp_path, only=("ours/gat/a/slow",)).run()
     assert {line.id for line in kind.seeds} == {"ours/gat/a/slow"}

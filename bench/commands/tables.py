@@ -31,16 +31,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print the tables and figures there are, and stop")
     parser.add_argument(
         "--only",
-        default="",
+        action="append",
+        default=[],
         metavar="ROW",
-        help="the row of this id; or rows whose id begins with this part of one, as `cora/gat`, or matches `*/fused`",
+        help="the row of this id; or rows whose id begins with this part of one, as `cora/gat`, or matches `*/fused`; "
+        "may be given again",
     )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--seeds", type=positive, metavar="N", help="so many seeds for every row, whatever its verdict")
     amount.add_argument("--full", action="store_true", help="as many seeds as the paper has runs; takes hours")
     parser.add_argument("--minutes", type=above_zero, metavar="M", help="time budget per table instead of the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the rows that would be run, and stop")
-    parser.add_argument("--json", action="store_true", help="print table.json instead of the table")
+    parser.add_argument(
+        "--json", action="store_true", help="print table.json instead of the table, once it has been run"
+    )
     add_options(parser)
     add_mlflow(parser, off=True)
     add_results(parser)
@@ -48,7 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run what is missing of each table, write its views, print it."""
+    if arguments.json and (arguments.list or arguments.dry_run):
+        raise UserError("--json: prints a table that is run; leave out --list and --dry-run")
     if arguments.list:
+        if arguments.table:
+            raise UserError(f"--list: lists all tables; leave out {' '.join(arguments.table)}")
         say(_listing())
         return DONE
     if arguments.mlflow != "off":
@@ -142,16 +150,24 @@ def _means(folder: ResultsFolder, shown: Display, arguments: argparse.Namespace)
 
 
 def _ask(arguments: argparse.Namespace) -> Ask:
-    return Ask(seeds=arguments.seeds, full=arguments.full, only=arguments.only, minutes=arguments.minutes)
+    return Ask(seeds=arguments.seeds, full=arguments.full, only=tuple(arguments.only), minutes=arguments.minutes)
 
 
 def _listing() -> str:
     rows = []
     for name in table_file.names():
         table = table_file.of(name)
-        runs = _experiments(table) if table.part else f"not run: {table.not_run}"
-        rows.append([name, table.title, f"{len(table.registry(name))} values", runs])
+        rows.append([name, table.title, f"{len(table.registry(name))} values", _runs(table)])
     return tabulate(rows, ["name", "title", "published", "runs"], tablefmt="plain")
+
+
+def _runs(table: TableFile) -> str:
+    """What is done for a table, or why nothing is."""
+    if table.part:
+        return _experiments(table)
+    if table.significance:
+        return f"{len(table.significance)} tests worked out at once, from the printed figures"
+    return f"not run: {table.not_run}"
 
 
 def _experiments(table: TableFile) -> str:

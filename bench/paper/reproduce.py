@@ -29,7 +29,7 @@ class Ask:
 
     seeds: int | None = None  # for every row, whatever its spread
     full: bool = False  # as many as the paper has
-    only: str = ""  # the row of this id, or all rows of this part of a table, or whose ids match this pattern
+    only: tuple[str, ...] = ()  # rows of these ids, or all of these parts of a table, or whose ids match these patterns
     minutes: float | None = None  # instead of the file's budget
 
     @property
@@ -54,9 +54,10 @@ class Reproduction:
         self._cut: dict[Line, str] = {}
         self._grown: dict[Line, int] = {}
         self.refresh()
-        if self.ask.only and not any(self._wanted(row) for row in self.state.compared()):
-            ids = [row.require_line().id for row in self.state.compared()]
-            raise UserError(f"--only: {unknown('row', self.ask.only, ids)}")
+        ids = [row.require_line().id for row in self.state.compared()]
+        for chosen in self.ask.only:
+            if not any(_is_of(id_, chosen) for id_ in ids):
+                raise UserError(f"--only: {unknown('row', chosen, ids)}")
 
     def refresh(self) -> None:
         """Read the records again."""
@@ -201,8 +202,12 @@ class Reproduction:
         return said_s if told_s is None else told_s
 
     def _wanted(self, row: Row) -> bool:
-        id_, pattern = row.require_line().id, self.ask.only
-        return not pattern or fnmatch.fnmatchcase(id_, pattern) or id_.startswith(f"{pattern.rstrip('/')}/")
+        return not self.ask.only or any(_is_of(row.require_line().id, chosen) for chosen in self.ask.only)
+
+
+def _is_of(id_: str, chosen: str) -> bool:
+    """Whether a row's id is the one that was chosen, begins with its parts, or matches its pattern."""
+    return fnmatch.fnmatchcase(id_, chosen) or id_.startswith(f"{chosen.rstrip('/')}/")
 
 
 def _together(row: Row, other: Row) -> bool:
