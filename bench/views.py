@@ -14,6 +14,7 @@ from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
 from bench.study_config import Study
 from bench.task import DatasetInfo
+from bench.tracking.mlflow_store import TrackingUnavailable
 
 if TYPE_CHECKING:
     from bench.paper.rows import PaperTable
@@ -175,12 +176,10 @@ class LiveTracking:
         self._thread.join()
 
     def _follow(self) -> None:
-        with self._at_work:  # importing MLflow keeps a core busy for seconds
-            from bench.tracking.mlflow_store import TrackingUnavailable
-            from bench.tracking.writer import Tracking
-
         try:
-            with self._at_work:
+            with self._at_work:  # importing MLflow keeps a core busy for seconds
+                from bench.tracking.writer import Tracking
+
                 known = dataset_infos(self._experiment)
                 tracking = Tracking(self._uri, self._folder.path.parent, known, holds=True)
                 self.notices = tracking.notices
@@ -197,6 +196,11 @@ class LiveTracking:
                 self._sync(tracking, live=False)
         except TrackingUnavailable as problem:
             self.trouble = str(problem)
+        except Exception as problem:  # noqa: BLE001 - nobody else hears of what ends this thread
+            said = str(problem).partition("\n")[0]
+            self.trouble = (
+                f"It could not be told, by a mistake of gat-bench or MLflow ({type(problem).__name__}: {said})"
+            )
 
     def _sync(self, tracking: "Tracking", *, live: bool) -> None:
         records = self._folder.records()

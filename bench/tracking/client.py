@@ -19,6 +19,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
+from google.protobuf.json_format import ParseError
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -36,7 +37,9 @@ from bench.tracking.sync import KILLED, RUNNING, StoredRun, final_status
 
 # It logs the creation of tables, and every database error with its traceback before raising it.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
-TROUBLE = (MlflowException, SQLAlchemyError, OSError)
+MISUNDERSTOOD = (json.JSONDecodeError, ParseError)
+"""What MLflow raises as it is where an answer is none of an MLflow server."""
+TROUBLE = (MlflowException, SQLAlchemyError, OSError, *MISUNDERSTOOD)
 """What is raised when a store cannot be opened, read or written."""
 
 

@@ -22,7 +22,7 @@ from bench.records import Record, latest
 from bench.study_config import Study
 from bench.task import DatasetInfo
 from bench.tracking import mlflow_store, pages, runs, tables
-from bench.tracking.client import TROUBLE, MlflowStore, create_tables, now_ms
+from bench.tracking.client import MISUNDERSTOOD, TROUBLE, MlflowStore, create_tables, now_ms
 from bench.tracking.mlflow_store import TrackingUnavailable
 from bench.tracking.runs import Row
 from bench.tracking.sync import KILLED, Cells, Hands, Jobs
@@ -207,5 +207,7 @@ class Tracking:
 def _reason(problem: Exception) -> str:
     """The cause in a few words: MLflow's messages can be a page of SQL."""
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
+    if isinstance(problem, MISUNDERSTOOD) or "not in a valid JSON format" in lines[0]:
+        return "something other than an MLflow server answers there"
     refused = re.search(r"\[Errno -?\d+\] ([\w ]+)", lines[0])
     return refused[1] if refused else lines[0].rstrip(".")[:200]
