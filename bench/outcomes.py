@@ -5,7 +5,7 @@ Times are seconds per step, accuracies fractions in [0, 1]; only reports multipl
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from bench.config import Frozen, Setting
 
@@ -195,13 +195,22 @@ FAILED = ("out_of_memory", "timeout", "diverged", "error")
 """Statuses of what was tried and came to nothing; the others were not tried."""
 
 
+def _spelt_out(text: str) -> str:
+    """What no UTF-8 has, as a path may whose bytes are none, becomes an escape: JSON could not hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+Told = Annotated[str, AfterValidator(_spelt_out)]
+"""What somebody else said."""
+
+
 class NotDone(Frozen):
     """Why there is no result. These are results too: the table shows the sentence."""
 
     kind: Literal["not_done"] = "not_done"
     status: Literal["unsupported", "parity", "budget", "out_of_memory", "timeout", "diverged", "error"]
-    reason: str
-    detail: str = ""  # traceback, for `error`
+    reason: Told
+    detail: Told = ""  # traceback, for `error`
 
 
 Outcome = Annotated[Checked | Timed | Tuned | Fitted | LookedUp | Attended | NotDone, Field(discriminator="kind")]

@@ -1,5 +1,6 @@
 """The grid, with real child processes: what goes wrong in one cell is a result, and nothing is done twice."""
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -297,6 +298,18 @@ def test_a_failure_that_is_there_again_is_told_again_and_recorded_once(small, tm
     Grid(asked, folder, PlainDisplay(), Notes(), Options()).run()
     (record,) = folder.records()
     assert record.outcome.reason in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_data")
+def test_a_reason_that_names_a_folder_whose_name_is_no_text_is_recorded_once(small, tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(folder))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # where nobody answers
+    asked = changed(small, backends=["scatter"], datasets=["ppi"])
+    _, (found,), _ = run(asked, tmp_path)
+    assert f"not in {tmp_path}/caf\\udce9" in found.outcome.reason
+    assert run(asked, tmp_path)[1] == [found]
 
 
 def test_a_loss_that_is_no_number_is_recorded_as_diverged(small, tmp_path):
