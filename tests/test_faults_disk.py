@@ -137,6 +137,33 @@ def test_a_record_that_does_not_fit_leaves_the_file_as_it_was(disk, tmp_path):
     assert not disk.seen(folder / "records.torn").exists()
 
 
+def test_a_store_of_studies_that_cannot_be_made_again_is_one_line_and_is_made_when_there_is_room(disk, tmp_path):
+    found = build.study()
+    script, store = tmp_path / "mend.py", disk.place / "optuna.db"
+    script.write_text(
+        "import sys\nfrom bench import errors, records\nfrom bench.tuning import study_store\n"
+        "record = records.Record.model_validate_json(sys.argv[2])\n"
+        "try:\n"
+        "    print(*study_store.mend(sys.argv[1], [record]))\n"
+        "except errors.UserError as problem:\n"
+        "    sys.exit(str(problem))\n"
+    )
+
+    def mend() -> subprocess.CompletedProcess[str]:
+        command = [*disk.prefix, sys.executable, str(script), sqlite_file.url(store), found.model_dump_json()]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    disk.fill(but_kib=40)
+    full = mend()
+    assert full.returncode == 1
+    assert full.stderr.startswith(f"the Optuna store {store}: ")
+    assert full.stderr.endswith("; make room, or let --storage name another place\n")
+    assert len(full.stderr.splitlines()) == 1
+    assert not disk.seen(store).exists()
+    disk.make_room()
+    assert mend().stdout == f"{store} was made again from the records: 1 finished studies\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["größe & spaces", "100% what? #1 'quoted'"])
 def test_any_name_of_a_folder_will_do(tmp_path, name):

@@ -150,7 +150,7 @@ def mend(url: str, records: Iterable[Record]) -> list[str]:
     Stores that are no file are their server's to look after.
 
     Raises:
-        UserError: the store cannot be examined.
+        UserError: the store cannot be examined, or made again.
     """
     path = sqlite_file.path_of(url)
     if path is None:
@@ -169,8 +169,11 @@ def mend(url: str, records: Iterable[Record]) -> list[str]:
         if isinstance(record.job, TuneJob) and isinstance(record.outcome, Tuned)
     }
     if finished and (not path.exists() or path.stat().st_size == 0):
-        with naming(path):
-            _rebuild(path, finished.values())
+        try:
+            with naming(path), naming_store(url):
+                _rebuild(path, finished.values())
+        except StudyStoreUnavailable as problem:
+            raise UserError(f"{problem}; make room, or let --storage name another place") from None
         notices.append(f"{path} was made again from the records: {len(finished)} finished studies")
     return notices
 
