@@ -121,14 +121,15 @@ def mlflow_server(results: Path, uri: str | None, port: int) -> Iterator[subproc
     """A server that answers, in a session of its own, so that Ctrl-C reaches only us and we end all of it."""
     results = results.resolve()
     with tempfile.TemporaryFile() as log:
+        # Of the command line everybody on the machine can read a password.
+        store = {"MLFLOW_BACKEND_STORE_URI": uri or mlflow_store.default_uri(results)}
         command = [sys.executable, "-m", "mlflow", "server"]
-        command += ["--backend-store-uri", uri or mlflow_store.default_uri(results)]
         command += ["--artifacts-destination", (results / mlflow_store.ARTIFACTS).as_uri()]
         command += ["--host", HOST, "--port", str(port), "--workers", "1"]
         server = subprocess.Popen(
             command,
             cwd=results,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT, **store},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """`bench ui` with a real MLflow server on loopback."""
 
+import os
 import re
 import signal
 import socket
@@ -28,14 +29,21 @@ GRID = build.experiment(backends=("pyg",), operators=("gat",), seeds=(0, 1))
 RECORDS = build.fits(build.key("pyg"), (0.81, 0.82))
 
 
+ELSEWHERE = "sqlite:////nowhere/else.db"
+"""Another store, which a user's environment names; ours is the one that was asked for."""
+
+
 class Ui:
     """`bench ui` as a person runs it."""
 
     def __init__(self, results: Path, port: int) -> None:
         self.address = f"http://127.0.0.1:{port}"
+        self.store = mlflow_store.default_uri(results)
+        command = [sys.executable, "-m", "bench", "ui", "--results", str(results), "--port", str(port)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "ui", "--results", str(results), "--port", str(port)],
+            [*command, "--mlflow", self.store],
             cwd=ROOT,
+            env=os.environ | dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"), ELSEWHERE),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -95,6 +103,13 @@ def test_the_link_opens_the_runs_in_the_model_training_view(ui):
 
 def test_it_listens_on_this_machine_alone(ui):
     assert listened_at(ui.process.pid) == {"127.0.0.1"}
+
+
+def test_no_command_line_but_the_users_own_tells_the_store_whose_uri_may_have_a_password(ui):
+    started = psutil.Process(ui.process.pid).children(recursive=True)
+    lines = [" ".join(each.cmdline()) for each in started]
+    assert any("mlflow server" in line for line in lines)
+    assert [line for line in lines if ui.store in line] == []
 
 
 def test_in_a_browser_the_link_shows_each_back_end_with_its_figure(ui, browser):
