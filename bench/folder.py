@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -133,6 +134,20 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path, names: Iterable[str], scratch: str = "") -> None:
+    """Remove what killed processes left of `atomic_file` with these names, and folders whose names begin as `scratch`.
+
+    Whoever writes there holds the lock that the caller holds.
+    """
+    unfinished = tuple(f".{name}." for name in names)
+    for path in list(folder.iterdir()):
+        with suppress(OSError):  # what cannot be removed is in nobody's way
+            if path.name.startswith(unfinished):
+                path.unlink()
+            elif scratch and path.name.startswith(scratch):
+                shutil.rmtree(path)
 
 
 def _schema(content: Any) -> type[Experiment] | type[LookupStudy] | type[AttentionStudy]:

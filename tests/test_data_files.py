@@ -1,10 +1,13 @@
 """Files of data sets: found, checked, brought, refused; and what `bench data` says of them."""
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from fault_tools import ROOT
 from toy_files import FILES, PINNED, Shelf, put, shelf, store_of, visible
 
 from bench import cli
@@ -86,6 +89,19 @@ def test_an_interrupted_fetch_leaves_nothing_half_installed(cache: Path, lines: 
         store_of(Interrupted(FILES, [])).fetch(lines.append)
     assert visible(cache) == {"one.txt"}
     assert store_of(shelf()).read() == FILES
+
+
+def test_what_a_killed_process_left_half_written_goes_and_nothing_else(cache: Path, lines: list[str]) -> None:
+    cache.mkdir(parents=True)
+    dies = "with atomic_file(Path(sys.argv[1])) as file: file.write(b'half'); os.kill(os.getpid(), 9)"
+    code = f"import os, sys\nfrom pathlib import Path\nfrom bench.folder import atomic_file\n{dies}"
+    subprocess.run([sys.executable, "-c", code, str(cache / "two.txt")], cwd=ROOT, check=False)
+    (left,) = cache.glob(".two.txt.*")
+    others = {".lock", ".three.txt.a1b2", ".two.txt", "two.txt.rejected", ".scratch.mine"}
+    put(cache, dict.fromkeys(others, b"somebody's"))
+    store_of(shelf()).fetch(lines.append)
+    assert not left.exists()
+    assert {path.name for path in cache.iterdir()} == others | FILES.keys()
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

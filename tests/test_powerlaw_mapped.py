@@ -1,10 +1,13 @@
 """The generated graph that is never in memory as a whole: made in pieces, mapped, sampled."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fault_tools import ROOT
 
 from bench.config import Experiment, Training
 from bench.data import data_rows
@@ -118,6 +121,20 @@ def test_a_generator_that_dies_leaves_no_half_file_and_goes_on_from_what_is_whol
     assert not list(small.folder.glob(".scratch*"))
     small.fetch(made.append)
     assert [Path(line.split(": ")[0]).name for line in made] == ["x.npy"]
+
+
+def test_what_a_killed_generator_left_goes_before_the_next_makes_its_own():
+    small = variant(SIZES)
+    code = (
+        "import os, sys\nfrom bench.datasets import _powerlaw_files, powerlaw_mapped\n"
+        "_powerlaw_files._save = lambda *given: os.kill(os.getpid(), 9)\n"
+        "powerlaw_mapped.variant(sys.argv[1]).load()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, SIZES], cwd=ROOT, check=False)
+    (small.folder / ".x.npy.a1b2").write_bytes(b"half")
+    assert list(small.folder.glob(".scratch.*/*"))
+    small.fetch(lambda line: None)
+    assert {path.name for path in small.folder.iterdir()} == {*_powerlaw_files.shapes(small.info), ".lock"}
 
 
 def test_a_file_of_another_size_is_refused_and_made_anew_when_asked():

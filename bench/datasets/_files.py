@@ -20,7 +20,7 @@ from typing import Protocol
 from filelock import FileLock
 
 from bench.errors import UserError, folder_of
-from bench.folder import write_atomically
+from bench.folder import sweep, write_atomically
 from bench.task import DataUnavailable, FileState
 
 Report = Callable[[str], None]
@@ -174,6 +174,7 @@ class FileStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock"):
+                sweep(self.folder, self.pinned)
                 yield
         except OSError as problem:
             raise DataUnavailable(

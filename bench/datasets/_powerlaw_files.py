@@ -26,6 +26,7 @@ from bench.datasets.powerlaw import Integers
 from bench.folder import atomic_file
 from bench.task import DatasetInfo
 
+SCRATCH = ".scratch."
 CHUNK = 2**21  # numbers that are in memory at once, roughly; each array of int64 then takes 16 MiB
 WORDS = 4  # raw integers that Philox makes at one step of its counter
 
@@ -43,7 +44,7 @@ def shapes(info: DatasetInfo) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def write_edges(info: DatasetInfo, folder: Path) -> None:
     """starts.npy, neighbours.npy and drawn.npy."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".scratch.") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
         pairs = _Dealt(Path(scratch) / "pairs", -(-info.edges // CHUNK), columns=2)
         last = _deal_pairs(info, pairs)
         edges = _Dealt(Path(scratch) / "edges", -(-info.edges // CHUNK), columns=1)

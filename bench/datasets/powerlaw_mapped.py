@@ -17,6 +17,7 @@ from torch import Tensor
 from bench.datasets import _powerlaw_files, _splits, powerlaw
 from bench.datasets._files import Report, cache_folder
 from bench.datasets.powerlaw import Sizes
+from bench.folder import sweep
 from bench.task import DatasetInfo, DataUnavailable, FileState, NodeData, Nodes
 from bench.training.stored import StoredGraph
 
@@ -45,6 +46,7 @@ class MappedPowerLaw:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock"):
+                sweep(self.folder, _powerlaw_files.shapes(self.info), _powerlaw_files.SCRATCH)
                 while lacking := self._lacking():
                     report(f"{self.folder / lacking[0]}: is generated")
                     _powerlaw_files.WRITERS[lacking[0]](self.info, self.folder)
