@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from bench.folder import ResultsFolder
 from bench.options import Options
-from bench.outcomes import FAILED
+from bench.outcomes import FAILED, failed_on
 from bench.paper.table import Part
 from bench.progress import Display
 from bench.records import Record
@@ -41,8 +41,7 @@ class Sample:
 
     def failed(self) -> str:
         """That some runs came to nothing, so that the values are those of the others; nothing where all have one."""
-        failed = sum(count for status, count in self.failures.items() if status in FAILED)
-        return f"failed on {failed} of {failed + len(self.values)} seeds" if failed else ""
+        return failed_on(sum(self.failures.get(status, 0) for status in FAILED), len(self.values))
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,11 @@ FAILED = ("out_of_memory", "timeout", "diverged", "error")
 """Statuses of what was tried and came to nothing; the others were not tried."""
 
 
+def failed_on(failures: int, results: int) -> str:
+    """That some seeds came to nothing, so that what there is speaks of the others; nothing where none did."""
+    return f"failed on {failures} of {failures + results} seeds" if failures else ""
+
+
 def _spelt_out(text: str) -> str:
     """What no UTF-8 has, as a path may whose bytes are none, becomes an escape: JSON could not hold it."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from bench.verdicts import AccuracyVerdict, Pair, TimedPhase, TimeVerdict, accuracy_verdicts, self_tests, time_verdicts
+from bench.judging import Pair
+from bench.verdicts import AccuracyVerdict, TimedPhase, TimeVerdict, accuracy_verdicts, self_tests, time_verdicts
 
 WHERE = "gat · cora · cpu"
 STEP = TimedPhase("as_shipped", 1)

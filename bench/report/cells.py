@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import Experiment, Setting
-from bench.outcomes import FAILED, Checked, Fitted, NotDone, Samples, Timed
+from bench.outcomes import FAILED, Checked, Fitted, NotDone, Samples, Timed, failed_on
 from bench.records import Record
 from bench.report import asked
 from bench.summary import median
@@ -44,9 +44,9 @@ class Cell:
         """Test accuracy by seed."""
         return {seed: fit.test for seed, fit in self.fits.items()}
 
-    def failed_seeds(self) -> list[int]:
-        """Seeds whose training ended without a result."""
-        return sorted(seed for seed, failure in self.fit_failures.items() if failure.status in FAILED)
+    def failed(self) -> str:
+        """That the training of some seeds came to nothing, or nothing."""
+        return failed_on(sum(failure.status in FAILED for failure in self.fit_failures.values()), len(self.fits))
 
     def withheld(self) -> NotDone | None:
         """Why nothing of this cell may be ranked, or None."""

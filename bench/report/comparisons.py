@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from bench.config import Experiment
+from bench.judging import Pair
 from bench.report.cells import Cell, step_medians
 from bench.report.sittings import APART, only, side_by_side
 from bench.summary import Series
 from bench.verdicts import (
     AccuracyVerdict,
-    Pair,
     Phase,
     SelfTest,
     TimedPhase,
@@ -111,8 +111,8 @@ def _accuracies(experiment: Experiment, names: tuple[str, str], where: str, firs
 
 
 def _failed(name: str, cell: Cell) -> str:
-    failed = len(cell.failed_seeds())
-    return f"{name} failed on {failed} of {failed + len(cell.fits)} seeds" if failed else ""
+    failed = cell.failed()
+    return f"{name} {failed}" if failed else ""
 
 
 def _time_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Pair, TimedPhase]]:

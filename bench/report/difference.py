@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.config import thread_name
+from bench.judging import Pair
 from bench.report.cells import Cell, step_medians
 from bench.report.comparisons import timed_phases
 from bench.report.grids import Grid
 from bench.report.results import Results
 from bench.report.wording import TRACKS, joined
 from bench.summary import Series
-from bench.verdicts import AccuracyVerdict, Pair, TimedPhase, TimeVerdict, accuracy_verdicts, time_verdicts
+from bench.verdicts import AccuracyVerdict, TimedPhase, TimeVerdict, accuracy_verdicts, time_verdicts
 from bench.work import CellKey
 
 

@@ -7,12 +7,13 @@ the fastest back end's verdicts are told: the rest stand in the tables.
 from collections.abc import Iterator, Sequence
 
 from bench.config import thread_name
+from bench.judging import Pair
 from bench.report import wording
 from bench.report.own_words import other_work
 from bench.report.results import Results
 from bench.report.wording import TRACKS, joined
 from bench.summary import median
-from bench.verdicts import AccuracyVerdict, Pair, TimeVerdict
+from bench.verdicts import AccuracyVerdict, TimeVerdict
 
 
 def headlines(results: Results) -> list[str]:
@@ -46,21 +47,13 @@ def _accuracies(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
 
 def _operators(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
     """One sentence for all places where two operators had the same verdict."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for verdict in verdicts:
         pair = verdict.pair
-        word: str = "" if pair.barred else verdict.word
         reason = f" ({pair.barred})" if pair.barred else _interim([verdict])
-        groups.setdefault((pair.first, pair.second, word), []).append(f"{pair.where}{reason}")
-    relations = {
-        "equivalent": "{} and {} are equivalent in accuracy",
-        "better": "{} is more accurate than {}",
-        "worse": "{} is less accurate than {}",
-        "undecided": "{} and {} are not yet told apart in accuracy",
-        "": "{} and {} are not judged in accuracy",
-    }
-    for (first, second, word), places in groups.items():
-        yield f"{relations[word].format(first, second)}: {'; '.join(places)}."
+        groups.setdefault(verdict.relation, []).append(f"{pair.where}{reason}")
+    for relation, places in groups.items():
+        yield f"{relation}: {'; '.join(places)}."
 
 
 def _fastest(results: Results) -> Iterator[str]:

@@ -187,10 +187,8 @@ def _status(cell: Cell, states: Sequence[State]) -> str:
 def _warnings(experiment: Experiment, cell: Cell, comparisons: Comparisons) -> Iterator[str]:
     yield from aspects.warnings(cell, timed_phases(experiment))
     yield from aspects.cut_short(experiment, cell)
-    if failed := len(cell.failed_seeds()) if cell.fits else 0:
-        yield (
-            f"failed on {failed} of {failed + len(cell.fits)} seeds: its accuracy is that of the others, and not judged"
-        )
+    if cell.fits and (failed := cell.failed()):
+        yield f"{failed}: its accuracy is that of the others, and not judged"
     if apart := comparisons.apart_from(cell.key):
         yield f"not timed side by side with {', '.join(apart)}, so their times are not compared: {CURE}"
     if cell.rounds and comparisons.failed_self_tests(cell.key):
