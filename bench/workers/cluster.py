@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import platform
 import queue
 import threading
 import time
@@ -24,7 +23,6 @@ from distributed import Client, Future, KilledWorker, Security
 from distributed.client import ClosedClientError
 from distributed.comm import connect
 
-from bench import sqlite_file
 from bench.basis import Machine, build
 from bench.errors import UserError
 from bench.outcomes import NotDone
@@ -33,6 +31,7 @@ from bench.work import Job, SpeedJob
 from bench.workers import dask_worker
 from bench.workers.crew import TICK_S, Finished
 from bench.workers.dask_worker import Introduction
+from bench.workers.fitness import unfit
 from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
@@ -336,26 +335,13 @@ class Cluster:
             if isinstance(introduction, OSError):
                 self._met.discard(address)
                 continue
-            if reason := self._unfit(introduction):
+            if reason := unfit(introduction, self._terms.storage_url):
                 self._say(f"worker {address} is not used: {reason}")
                 continue
             self._workers[address] = introduction
             self._has_news.set()
             for dataset, reason in introduction.lacking.items():
                 self._say(f"worker {address} on {introduction.host} lacks {dataset}: {reason}")
-
-    def _unfit(self, found: Introduction | Exception) -> str:
-        """Why a worker cannot share this run's jobs, or nothing."""
-        if isinstance(found, ImportError):
-            return f"it has no gat-bench of this version ({found}); set up the same commit there"
-        if not isinstance(found, Introduction):
-            return f"it could not introduce itself ({found!r}); set up the same commit there"
-        if other := [name for name in build() if found.build.get(name) != build()[name]]:
-            name = other[0]
-            return f"it has {name} {found.build.get(name)}, this run {build()[name]}; set up the same commit there"
-        if sqlite_file.path_of(self._terms.storage_url) and found.host != platform.node():
-            return "studies are kept in a file, which another machine cannot share; --storage postgresql://... can be"
-        return ""
 
     def _gone(self) -> UserError:
         return UserError(
