@@ -1,8 +1,8 @@
 """The parity gate: what a back end must agree on with the float64 reference before it is timed or ranked.
 
 Every layer of the experiment's own network on the experiment's own data, and small layers on adversarial graphs;
-in float64 and in the timed dtype; a check that dropout drops what it should; and a back end's own training
-step against the same steps through autograd.
+in float64 and in the timed dtype; checks that dropout drops what it should and that gradients are taken under the
+masks that were drawn; and a back end's own training step against the same steps through autograd.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,9 @@ from bench.training import parts
 from implementations.adversarial import ADVERSARIAL, inputs
 from implementations.contract import Backend, Graph, LayerConfig, Operator
 from implementations.dropout_check import compare_dropout
+from implementations.dropout_gradient import compare_dropout_gradient
 from implementations.parity import Comparison, compare
-from implementations.step_check import compare_whole_step
+from implementations.step_check import compare_dropped_step, compare_whole_step
 
 
 def check(
@@ -36,7 +37,7 @@ def check(
     checks = [
         *_on_data(backend, operator, configs, task, dataset, dtypes, device),
         *_on_adversarial(backend, operator, configs, dtypes, device),
-        *_dropout(backend, operator, configs[0], dtypes[-1], device),
+        *_dropout(backend, operator, configs[0], dtypes, device),
         *_whole_step(backend, operator, configs, task, dataset, dtypes, device),
     ]
     return Checked(passed=all(check.passed for check in checks), checks=tuple(checks))
@@ -77,9 +78,11 @@ def _on_adversarial(
 
 
 def _dropout(
-    backend: Backend, operator: Operator, config: LayerConfig, dtype: torch.dtype, device: torch.device
+    backend: Backend, operator: Operator, config: LayerConfig, dtypes: list[torch.dtype], device: torch.device
 ) -> Iterator[Check]:
-    yield from _checks(compare_dropout(backend, operator, config, device, dtype), "dropout", dtype)
+    yield from _checks(compare_dropout(backend, operator, config, device, dtypes[-1]), "dropout", dtypes[-1])
+    if torch.float64 in dtypes:  # difference quotients need it
+        yield from _checks(compare_dropout_gradient(backend, operator, config, device), "dropout", torch.float64)
 
 
 def _whole_step(
@@ -101,6 +104,8 @@ def _whole_step(
     for dtype in dtypes:
         found = compare_whole_step(backend, operator, configs, graph, x, y, nodes, dtype, device)
         yield from _checks(found, where, dtype)
+    if torch.float64 in dtypes:
+        yield from _checks(compare_dropped_step(backend, operator, device), "dropout", torch.float64)
 
 
 def _checks(found: list[Comparison], where: str, dtype: torch.dtype) -> Iterator[Check]:

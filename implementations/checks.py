@@ -17,8 +17,10 @@ from implementations import epilogue, reference
 from implementations.adversarial import ADVERSARIAL, inputs
 from implementations.contract import SEMANTIC_TOPICS, Backend, Graph, LayerConfig, Operator
 from implementations.dropout_check import compare_dropout
+from implementations.dropout_gradient import compare_dropout_gradient
 from implementations.name_table import NameTableError, load, parameters_by_name
 from implementations.parity import TOLERANCE, Comparison, compare, judge, weights
+from implementations.step_check import compare_dropped_step, compare_whole_step
 
 Check = Callable[[Backend, Operator, torch.device], None]
 
@@ -93,6 +95,30 @@ def drops_coefficients_and_features_in_training(backend: Backend, operator: Oper
     if backend.unsupported(operator, BASE, device) is None:
         for found in compare_dropout(backend, operator, BASE, device):
             _require(found.passed, f"dropout: not so: {found.name} ({_figures(found)})")
+
+
+def differentiates_under_the_masks_it_drew(backend: Backend, operator: Operator, device: torch.device) -> None:
+    """A seed repeats the masks, and gradients are those of what was computed under them."""
+    if torch.float64 not in _dtypes(device):
+        return
+    for config in _supported(backend, operator, device):
+        for found in compare_dropout_gradient(backend, operator, config, device):
+            _require(found.passed, f"{_options(config)}: not so under dropout: {found.name} ({_figures(found)})")
+
+
+def trains_as_its_layers_define(backend: Backend, operator: Operator, device: torch.device) -> None:
+    """A training step of its own goes where autograd and Adam go, and under dropout down its own loss."""
+    if backend.unsupported(operator, BASE, device) is not None:
+        return
+    configs = [BASE, LayerConfig(BASE.out_features, 4, 1, concat=False)]
+    graph = ADVERSARIAL["duplicate edges"]()
+    x, y = inputs(graph, BASE.in_channels, 4)
+    nodes = torch.arange(20)
+    for dtype in _dtypes(device):
+        for found in compare_whole_step(backend, operator, configs, graph, x, y, nodes, dtype, device):
+            _require(found.passed, f"its own training step is another: {found.name} ({_figures(found)})")
+    for found in compare_dropped_step(backend, operator, device) if torch.float64 in _dtypes(device) else ():
+        _require(found.passed, f"its own training step errs: {found.name} ({_figures(found)})")
 
 
 class _Layer:
@@ -299,6 +325,8 @@ CHECKS: tuple[Check, ...] = (
     agrees_with_the_reference_in_float64,
     agrees_with_the_reference_in_float32,
     drops_coefficients_and_features_in_training,
+    differentiates_under_the_masks_it_drew,
+    trains_as_its_layers_define,
     predicts_memory_that_grows_with_the_graph,
 )
 """Everything that is asked of a back end: what names a mistake before what only shows that there is one."""

@@ -232,7 +232,10 @@ class Backend(Protocol):
         ...
 
     def layer(self, operator: Operator, config: LayerConfig) -> nn.Module:
-        """A module whose call (x [N, F], prepared) gives [N, config.out_features]."""
+        """A module whose call (x [N, F], prepared) gives [N, config.out_features].
+
+        Its random numbers follow from `torch.manual_seed`: the same seed draws the same masks.
+        """
         ...
 
     def names(self, operator: Operator, config: LayerConfig) -> Mapping[str, str]:

@@ -139,6 +139,7 @@ def _of_single_edges(probe: _Probe) -> Iterator[Comparison]:
     yield _close("kept coefficients are alpha / (1 - p), dropped ones zero", first, kept_value, probe.tolerance * 10)
     yield _rate("dropout rate", dropped, probe.p)
     agreement = probe.p**2 + (1 - probe.p) ** 2  # of two independent masks
+    yield _rate("targets have masks of their own", dropped[::2] == dropped[1::2], agreement)
     yield _rate("heads have masks of their own", dropped[:, 0] == dropped[:, 1], agreement)
     yield _rate("edges have masks of their own", dropped[..., 0] == dropped[..., 1], agreement)
     yield _rate("every call has a mask of its own", dropped == dropped_again, agreement)

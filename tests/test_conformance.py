@@ -30,6 +30,8 @@ PAIRS = [
 @pytest.mark.parametrize(("operator", "backend"), PAIRS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_built_in_back_end_keeps_the_contract(check, backend, operator):
+    if check.__name__ == "trains_as_its_layers_define" and backend.endswith("_compile"):
+        pytest.skip("torch takes half a minute to compile each step; test_compiled compiles one of each dtype")
     found = importlib.import_module(f"implementations.backends.{backend}").BACKEND
     mathematics = importlib.import_module(f"implementations.operators.{operator}")
     skip_for(found.unsupported(mathematics, BASE, CPU), backend, operator)
@@ -155,6 +157,85 @@ class DropsTheSameFeaturesAlways(Broken):
             return super().dropout(x, probability)
 
 
+class DropsTheSameForAllTargets(Broken):
+    class Layer(MyLayer):
+        def __init__(self, operator, config):
+            super().__init__(operator, replace(config, attention_dropout=0.0))
+            self.probability = config.attention_dropout
+
+        def attend(self, x, graph):
+            alpha, values = super().attend(x, graph)
+            of_sources = F.dropout(alpha.new_ones(graph.num_nodes, alpha.shape[1]), self.probability, self.training)
+            return alpha * of_sources[graph.sources], values
+
+
+class _DrawsAnotherMaskBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, probability):
+        ctx.probability = probability
+        return F.dropout(x, probability)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return F.dropout(gradient, ctx.probability), None
+
+
+class DifferentiatesUnderAnotherMask(Broken):
+    class Layer(DropsTheSameForAllTargets.Layer):
+        def attend(self, x, graph):
+            alpha, values = MyLayer.attend(self, x, graph)
+            return (_DrawsAnotherMaskBackward.apply(alpha, self.probability) if self.training else alpha), values
+
+
+class DrawsFromElsewhere(Broken):
+    class Layer(DropsTheSameForAllTargets.Layer):
+        elsewhere = torch.Generator()
+
+        def attend(self, x, graph):
+            alpha, values = MyLayer.attend(self, x, graph)
+            kept = torch.rand(alpha.shape, generator=self.elsewhere) >= self.probability
+            return (alpha * kept / (1 - self.probability) if self.training else alpha), values
+
+
+class StepsTooFar(Broken):
+    """With a training step of its own: through autograd, but at another rate of learning."""
+
+    lr_factor, dropout = 1.5, staticmethod(F.dropout)
+
+    def whole_step(self, operator, problem):
+        return _Steps(problem, self.lr_factor, self.dropout)
+
+
+class StepsUnderAnotherMask(StepsTooFar):
+    lr_factor, dropout = 1.0, staticmethod(_DrawsAnotherMaskBackward.apply)
+
+
+class _Steps:
+    def __init__(self, problem, lr_factor, dropout):
+        self.problem, self.dropout = problem, dropout
+        parameters = [parameter for layer in problem.layers for parameter in layer.parameters()]
+        self.adam = torch.optim.Adam(parameters, lr=lr_factor * problem.lr, weight_decay=problem.weight_decay)
+
+    def step(self):
+        self.adam.zero_grad()
+        loss = F.cross_entropy(self._forward(self.dropout)[self.problem.nodes], self.problem.y[self.problem.nodes])
+        loss.backward()
+        self.adam.step()
+        return loss
+
+    def logits(self):
+        for layer in self.problem.layers:
+            layer.eval()
+        with torch.no_grad():
+            return self._forward(lambda x, probability: x)
+
+    def _forward(self, dropout):
+        x = self.problem.x
+        for position, layer in enumerate(self.problem.layers):
+            x = layer(dropout(F.elu(x) if position else x, self.problem.feature_dropout), self.problem.prepared)
+        return x
+
+
 class DropsInEvaluation(Broken):
     class Layer(MyLayer):
         def train(self, mode=True):
@@ -237,6 +318,11 @@ CAUGHT_BY: Mapping[type[Broken], str] = {
     KeepsItsFeatures: "drops_coefficients_and_features_in_training",
     DropsFeaturesUnscaled: "drops_coefficients_and_features_in_training",
     DropsTheSameFeaturesAlways: "drops_coefficients_and_features_in_training",
+    DropsTheSameForAllTargets: "drops_coefficients_and_features_in_training",
+    DifferentiatesUnderAnotherMask: "differentiates_under_the_masks_it_drew",
+    DrawsFromElsewhere: "differentiates_under_the_masks_it_drew",
+    StepsTooFar: "trains_as_its_layers_define",
+    StepsUnderAnotherMask: "trains_as_its_layers_define",
     DropsInEvaluation: "evaluates_without_chance",
     CountsNodes: "renumbers_its_output_with_the_nodes",
     TakesHalf: "returns_a_constant_input_projected",
