@@ -1,10 +1,12 @@
 """Of each cell the best trained network is kept, and whoever loads it gets the predictions that were scored."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from docs_tools import blocks
 from tracking_tools import with_store
 
 from bench import best_models, saved_model, views
@@ -46,6 +48,14 @@ def ran(tmp_path_factory) -> ResultsFolder:
     folder.write_experiment(asked)
     assert Grid(asked, folder, Silent(), Unheard()).run() == 0
     return folder
+
+
+def shown(block: str, function: str) -> Callable:
+    """What the page on trained networks has a reader write."""
+    page = Path(__file__).parent.parent / "docs/how-to/trained-network.md"
+    names: dict = {}
+    exec(compile("".join(blocks(page, f"python {block}")), "page", "exec"), names)
+    return names[function]
 
 
 def graph_and_test_nodes(job: FitJob):
@@ -118,6 +128,15 @@ def test_a_full_disk_costs_the_network_and_not_the_result(small, tmp_path, monke
     assert isinstance(outcome, Fitted)
 
 
+def test_the_page_s_way_to_a_file_gives_the_network_that_was_scored(ran):
+    found = shown("file", "network")(ran.path, "scatter", "gat", "blocks")
+    x, edge_index, y, test_nodes = graph_and_test_nodes(found.job)
+    accuracy = float((found.logits(x, edge_index).argmax(1) == y)[test_nodes].double().mean())
+    assert accuracy == pytest.approx(best_fit(ran, SCATTER).test)
+    with pytest.raises(LookupError, match="keeps no network of pyg"):
+        shown("file", "network")(ran.path, "pyg", "gat", "blocks")
+
+
 def test_a_run_begins_by_removing_what_a_killed_one_left_beside_the_networks(ran, tmp_path):
     folder = ResultsFolder(shutil.copytree(ran.path, tmp_path / ran.name))
     kept = set((folder.path / "models").iterdir())
@@ -145,7 +164,8 @@ def test_mlflow_loads_the_best_network_of_a_cell_and_syncing_again_adds_none(ran
     found = logged[str(SCATTER)]
     assert mlflow.MlflowClient().get_run(found.source_run_id).data.tags["cell"] == str(SCATTER)
 
-    model = mlflow.pyfunc.load_model(f"models:/{found.model_id}")
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)  # which the page's way sets
+    model = shown("mlflow", "predictor")(mlflow_store.default_uri(results), ran.name, str(SCATTER))
     assert model.metadata.get_input_schema().input_names() == ["x", "edge_index"]
     job = saved_model.about(best_models.paths(folder.path, folder.records())[SCATTER]).job
     x, edge_index, y, test_nodes = graph_and_test_nodes(job)
