@@ -143,6 +143,12 @@ def test_what_the_readme_shows_or_links_to_of_the_results_is_there(path):
     assert (ROOT / path).is_file()
 
 
+def test_the_readme_names_exactly_the_records_that_are_published():
+    sentence = re.search(r"are our records of (.*?)\. Of", (ROOT / "README.md").read_text(), flags=re.DOTALL)[1]
+    published = {folder.name for folder in (ROOT / "results/reference").iterdir() if folder.is_dir()}
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == published
+
+
 def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("nothing here")
