@@ -73,7 +73,7 @@ table: setup ## one of them: NAME=gat-table2; SEEDS=100 for so many seeds
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup ## run the tests
-	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	@$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) --durations=20 $(ARGS)
 
 check: setup ## style and types
 	@$(VENV)/bin/python -m ruff check .
