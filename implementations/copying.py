@@ -1,14 +1,25 @@
-"""Modules that can be copied, pickled and saved whole though they hold an operator, which is a module of Python."""
+"""What lets a back end's own layer be used as any module of torch: copied, saved whole, parametrized, pruned."""
 
+import copy
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
+
+
+def in_use(module: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """Its parameters of these names, as they count now.
+
+    One that `torch.nn.utils.parametrize` or `prune` has taken over goes by another name among the parameters; under
+    its own there is what is made of it, which may be computed anew at each reading.
+    """
+    return {name: getattr(module, name) for name in names}
 
 
 class Copyable(nn.Module):
-    """Goes with its operator's name, and without what it makes again when that is needed."""
+    """Goes with the name of its operator, which is a module of Python, and without what it makes again when needed."""
 
     made_again: ClassVar[tuple[str, ...]] = ()  # attributes that a copy begins without
 
@@ -17,6 +28,12 @@ class Copyable(nn.Module):
         state = self.__dict__ | dict.fromkeys(self.made_again)
         operator = state.get("operator")
         return state | {"operator": operator.__name__} if isinstance(operator, ModuleType) else state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy. Torch gives parametrized modules one of its own otherwise, which knows nothing of all this."""
+        twin = memo[id(self)] = self.__new__(type(self))
+        twin.__setstate__(copy.deepcopy(Copyable.__getstate__(self), memo))
+        return twin
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The attributes back; the operator is imported by its name."""

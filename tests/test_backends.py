@@ -1,5 +1,6 @@
 """Back ends against the libraries as they come, known sizes, and what is said when a library is missing."""
 
+import copy
 import importlib
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from installed import skip_for
+from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from implementations.adversarial import inputs
 from implementations.backends import pyg
@@ -86,6 +89,74 @@ def test_dgls_own_layer_with_its_defaults_gives_the_same(operator):
     prepared, (x, _) = backend.prepare(GRAPH, CPU), inputs(GRAPH, 12, 1)
     expected = native(prepared, x).flatten(1) + (params["bias"] if operator is gatv2 else 0)
     torch.testing.assert_close(ours(x, prepared), expected, rtol=0, atol=1e-12)
+
+
+EVERY = pytest.mark.parametrize("name", [*backend_names(), "_template"])
+
+
+def taken_over(layer, names, how):
+    """Every parameter of a layer handed to `how(module, name)`."""
+    for path in names.values():
+        of, _, name = path.rpartition(".")
+        how(layer.get_submodule(of), name)
+
+
+class Doubled(nn.Module):
+    def forward(self, value):
+        return 2 * value
+
+
+def doubled(module, name):
+    parametrize.register_parametrization(module, name, Doubled())
+
+
+def first_row_pruned(module, name):
+    mask = torch.ones(getattr(module, name).shape)
+    mask[0] = 0
+    prune.custom_from_mask(module, name, mask)
+
+
+CHANGES = {"parametrized": (doubled, lambda value: value.mul_(2)), "pruned": (first_row_pruned, lambda v: v[0].zero_())}
+
+
+@EVERY
+@pytest.mark.parametrize("operator", [gat, gatv2], ids=["gat", "gatv2"])
+@pytest.mark.parametrize(("how", "by_hand"), CHANGES.values(), ids=CHANGES.keys())
+def test_parameters_that_torch_computes_from_others_are_used_and_trained(name, operator, how, by_hand):
+    backend = backend_of(name, operator)
+    config = replace(CONFIG, residual=True)
+    names = backend.names(operator, config)
+    changed, expected = (loaded(backend, operator, config)[0] for _ in range(2))
+    taken_over(changed, names, how)
+    with torch.no_grad():
+        for own in names.values():
+            by_hand(expected.get_parameter(own))
+    x, prepared = inputs(GRAPH, 12, 1)[0], backend.prepare(GRAPH, CPU)
+    outputs = [layer(x, prepared) for layer in (changed, expected)]
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*(backend.attention(layer, x, prepared) for layer in (changed, expected)))
+    for output in outputs:
+        output.square().sum().backward()
+    for own in names.values():
+        of, _, short = own.rpartition(".")
+        module, gradient = changed.get_submodule(of), expected.get_parameter(own).grad
+        if how is doubled:
+            torch.testing.assert_close(module.parametrizations[short].original.grad, 2 * gradient)
+        else:
+            mask = module.get_buffer(f"{short}_mask")
+            torch.testing.assert_close(module.get_parameter(f"{short}_orig").grad, gradient * mask)
+
+
+@EVERY
+def test_a_layer_whose_parameters_are_computed_can_be_copied(name):
+    backend = backend_of(name)
+    layer, _ = loaded(backend, gat, CONFIG)
+    taken_over(layer, backend.names(gat, CONFIG), doubled)
+    x, prepared = inputs(GRAPH, 12, 1)[0], backend.prepare(GRAPH, CPU)
+    twin = copy.deepcopy(layer)
+    assert torch.equal(twin(x, prepared), layer(x, prepared))
+    twin(x, prepared).sum().backward()
+    assert all(parameter.grad is None for parameter in layer.parameters())
 
 
 def largest(parameter):

@@ -29,7 +29,7 @@ from implementations.contract import (
     TrainingProblem,
     message_passing_bytes,
 )
-from implementations.copying import Copyable
+from implementations.copying import Copyable, in_use
 
 
 class MyLayer(Copyable):
@@ -48,13 +48,14 @@ class MyLayer(Copyable):
         alpha = F.dropout(alpha, self.config.attention_dropout, self.training)
         aggregated = _sum_by_target(alpha.unsqueeze(-1) * values[graph.sources], graph)  # [N, H, C]
         # Merging heads, residual and bias are the same for all back ends unless your library's layer has them.
-        return epilogue.apply(self.config, dict(self.named_parameters()), x, aggregated)
+        return epilogue.apply(self.config, in_use(self, epilogue.shapes(self.config)), x, aggregated)
 
     def attend(self, x: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
         """Coefficients [E, H], and what each node sends [N, H, C]."""
-        terms = self.operator.terms(self.config, dict(self.named_parameters()), x)
+        params = in_use(self, self.operator.shapes(self.config))
+        terms = self.operator.terms(self.config, params, x)
         pair = terms.source[graph.sources] + terms.target[graph.targets]
-        score = self.operator.score(self.config, dict(self.named_parameters()), pair)  # [E, H]
+        score = self.operator.score(self.config, params, pair)  # [E, H]
         # A shift for each neighbourhood: with one for the whole graph, small scores would all become zero.
         shift = score.new_full((graph.num_nodes, score.shape[1]), -torch.inf)
         shift.scatter_reduce_(0, graph.targets.unsqueeze(-1).expand_as(score), score.detach(), "amax")

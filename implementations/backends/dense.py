@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from implementations import epilogue, features
 from implementations.contract import Backend, Fact, Graph, LayerConfig, Operator, Params, Semantics, TrainingProblem
-from implementations.copying import Copyable
+from implementations.copying import Copyable, in_use
 
 # Bytes of a block's largest tensor: on a CPU a share of the last cache, elsewhere enough to be worth a launch.
 CPU_BLOCK_BYTES = 2**21
@@ -121,7 +121,7 @@ class DenseLayer(Copyable):
 
     def attention(self, x: Tensor, mask: Mask) -> tuple[Attention, Tensor]:
         """The coefficients to be computed, and what each node sends [H, N, C]."""
-        params = dict(self.named_parameters())
+        params = in_use(self, self.operator.shapes(self.config))
         terms = self.operator.terms(self.config, params, x)
         source, target = (term.permute(1, 2, 0).contiguous() for term in (terms.source, terms.target))
         score = partial(self.operator.score, self.config)

@@ -23,6 +23,7 @@ from implementations.contract import (
     Semantics,
     TrainingProblem,
 )
+from implementations.copying import in_use
 
 NAMES = {
     "gat": {"weight": "conv.fc.weight", "a_source": "conv.attn_l", "a_target": "conv.attn_r"},
@@ -48,7 +49,8 @@ class DglLayer(nn.Module):
 
     def forward(self, x: Tensor, graph: Any) -> Tensor:
         """x [N, F] -> [N, config.out_features]."""
-        return epilogue.apply(self.config, dict(self.named_parameters(recurse=False)), x, self.conv(graph, x))
+        params = in_use(self, epilogue.shapes(self.config))
+        return epilogue.apply(self.config, params, x, self.conv(graph, x))
 
 
 class _Dgl:

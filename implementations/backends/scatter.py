@@ -14,11 +14,12 @@ from implementations.contract import (
     Graph,
     LayerConfig,
     Operator,
+    Params,
     Semantics,
     TrainingProblem,
     message_passing_bytes,
 )
-from implementations.copying import Copyable
+from implementations.copying import Copyable, in_use
 
 
 class SortedEdges(NamedTuple):
@@ -43,16 +44,15 @@ class ScatterLayer(Copyable):
 
     def forward(self, x: Tensor, edges: SortedEdges) -> Tensor:
         """x [N, F] -> [N, config.out_features]."""
-        params = dict(self.named_parameters())
-        coefficients, values = self.attend(x, edges)
+        params = in_use(self, self.operator.shapes(self.config))
+        coefficients, values = self.attend(params, x, edges)
         coefficients = F.dropout(coefficients, self.config.attention_dropout, self.training)
         messages = coefficients.unsqueeze(-1) * values.index_select(0, edges.sources)  # [E, H, C]
         aggregated = _sum_by_target(messages, edges)
         return epilogue.apply(self.config, params, x, aggregated)
 
-    def attend(self, x: Tensor, edges: SortedEdges) -> tuple[Tensor, Tensor]:
+    def attend(self, params: Params, x: Tensor, edges: SortedEdges) -> tuple[Tensor, Tensor]:
         """Coefficients [E, H] of the sorted edges, and what each node sends [N, H, C]."""
-        params = dict(self.named_parameters())
         terms = self.operator.terms(self.config, params, x)
         pair = terms.source.index_select(0, edges.sources) + terms.target.index_select(0, edges.targets)
         score = self.operator.score(self.config, params, pair)  # [E, H]
@@ -95,7 +95,8 @@ class _Scatter:
 
     def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
         assert isinstance(layer, ScatterLayer)
-        coefficients, _ = layer.attend(x, prepared)
+        params = in_use(layer, layer.operator.shapes(layer.config))
+        coefficients, _ = layer.attend(params, x, prepared)
         return coefficients[prepared.restore]
 
     def dropout(self, x: Tensor, probability: float) -> Tensor:

@@ -11,8 +11,8 @@ from implementations.backends._fused import functions
 from implementations.backends._fused.functions import Setting
 from implementations.backends._fused.noise import Noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern
-from implementations.contract import LayerConfig, Operator
-from implementations.copying import Copyable
+from implementations.contract import LayerConfig, Operator, Params
+from implementations.copying import Copyable, in_use
 from implementations.features import indices, is_sparse
 
 
@@ -53,6 +53,7 @@ class FusedLayer(Copyable):
         self.config = config
         self.is_v2 = operator.name == "gatv2"
         rows = Rows.of(config, torch.float32)
+        self._names = tuple(operator.shapes(config))
         for name, start in operator.init(config, torch.Generator().manual_seed(0)).items():
             is_per_head = start.shape[:2] == (config.heads, config.out_channels) and name != "residual"
             value = rows.empty(*start.shape[2:]).copy_(start) if is_per_head else start
@@ -70,11 +71,11 @@ class FusedLayer(Copyable):
         if torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):  # the kernels have no dtype of their own to choose
                 return self.forward(x, edges)
-        params = dict(self.named_parameters())
-        rows = self.rows(x, edges)
+        params = self.params()
+        rows = self.rows(params, x, edges)
         keeps = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in params.values()))
         setting = Setting(edges, rows, self.config.negative_slope, self._noise(edges), keeps)
-        source, target = self.project(x, rows)
+        source, target = self.project(params, x, rows)
         if self.is_v2:
             a = rows.pack(params["a"])
             out = functions.attention(True, setting, source, target, a, a.detach())
@@ -83,18 +84,21 @@ class FusedLayer(Copyable):
             out = functions.attention(False, setting, source, source.detach(), *vectors)
         return epilogue.apply(self.config, params, x, functions.to_canonical(out, rows))
 
-    def rows(self, x: Tensor, edges: Edges) -> Rows:
+    def params(self) -> dict[str, Tensor]:
+        """Canonical name -> value as it counts now."""
+        return in_use(self, self._names)
+
+    def rows(self, params: Params, x: Tensor, edges: Edges) -> Rows:
         """The layout of x's numbers. What does not fit would have the kernels read beyond it."""
-        shape, dtype = (edges.num_nodes, self.config.in_channels), next(self.parameters()).dtype
+        shape, dtype = (edges.num_nodes, self.config.in_channels), next(iter(params.values())).dtype
         if tuple(x.shape) != shape:
             raise ValueError(f"x has shape {tuple(x.shape)} where the graph and the layer have {shape}")
         if x.dtype != dtype:
             raise TypeError(f"x is {x.dtype} and the layer {dtype}: make them one, `layer.to(x.dtype)` for example")
         return Rows.of(self.config, dtype)
 
-    def project(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+    def project(self, params: Params, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         """Rows [N, row] of every node as a source and as a target; they are the same where the weight is."""
-        params = dict(self.named_parameters())
         if not self.is_v2:
             (source,) = self._products(x, [rows.pack(params["weight"])], [None])
             return source, source
@@ -132,10 +136,10 @@ def coefficients(layer: FusedLayer, x: Tensor, edges: Edges) -> Tensor:
     The kernels keep no coefficients. Read from what they do keep: scores per node or edge, shift and inverse sum.
     """
     with torch.no_grad():
-        params = {name: value.detach() for name, value in layer.named_parameters()}
+        params = layer.params()
         by_target = torch.repeat_interleave(torch.arange(edges.num_nodes), edges.target_rows.diff())
-        rows = layer.rows(x, edges)
-        source, target = layer.project(x, rows)
+        rows = layer.rows(params, x, edges)
+        source, target = layer.project(params, x, rows)
         setting = Setting(edges, rows, layer.config.negative_slope, None, keeps=True)
         vectors = [rows.pack(params[name]) for name in (("a", "a") if layer.is_v2 else ("a_source", "a_target"))]
         buffers = functions.Buffers.of(layer.is_v2, setting, source, target, *vectors)
