@@ -1,12 +1,19 @@
-"""What lets a back end's own layer be used as any module of torch: copied, saved whole, parametrized, pruned."""
+"""What lets a back end's own layer be used as any module of torch: copied, saved whole, parametrized, compiled."""
 
 import copy
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_APART: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def in_use(module: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
@@ -16,6 +23,19 @@ def in_use(module: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
     its own there is what is made of it, which may be computed anew at each reading.
     """
     return {name: getattr(module, name) for name in names}
+
+
+def untraced(function: Callable[P, R]) -> Callable[P, R]:
+    """What to call in its place, so that torch.compile leaves it alone: a graph ends before it, another begins after.
+
+    `torch.compiler.disable` makes that, and imports the compiler: seconds that only those who compile should wait.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return function
+    if function not in _APART:
+        said = "it calls what cannot be traced"
+        _APART[function] = torch.compiler.disable(function, reason=said)  # type: ignore[no-untyped-call]
+    return _APART[function]
 
 
 class Copyable(nn.Module):

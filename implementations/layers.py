@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from implementations.contract import Backend, Graph, LayerConfig, Operator, Params
-from implementations.copying import Copyable
+from implementations.copying import Copyable, untraced
 from implementations.features import is_sparse
 from implementations.name_table import load
 
@@ -48,7 +48,8 @@ class Layer(Copyable):
         """
         if is_sparse(x) and x.requires_grad and torch.is_grad_enabled():
             raise ValueError("sparse x has no gradient here: pass x.detach() if it is data, or x.to_dense()")
-        output: Tensor = self.inner(x, self._prepared(edge_index, x.shape[0], x.device))
+        prepared = untraced(Layer._prepared)(self, edge_index, x.shape[0], x.device)
+        output: Tensor = self.inner(x, prepared)
         return output
 
     def load(self, params: Params) -> None:

@@ -3,7 +3,10 @@
 import _ctypes
 import gc
 import shutil
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +23,8 @@ from implementations.features import with_values
 from implementations.operators import gat, gatv2
 
 pytestmark = NEEDS_KERNELS
+
+ROOT = Path(__file__).resolve().parent.parent
 
 SHAPES = [(8, 5, True), (1, 7, False), (3, 4, True), (6, 2, False)]  # heads, channels, concatenated
 
@@ -229,6 +234,40 @@ def test_under_autocast_a_layer_computes_in_its_own_dtype(operator):
     with torch.autocast("cpu", torch.bfloat16):
         under = layer(x, edges)
     assert torch.equal(under, layer(x, edges))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look at it
+@OPERATORS
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+def test_a_training_step_under_torch_compile_is_that_without(operator, sparse):
+    config = LayerConfig(3, 8, 8, attention_dropout=0.5, residual=True)
+    layer, edges = layer_of(fused.BACKEND, operator, config), fused.BACKEND.prepare(random_graph(), CPU)
+    x = features(9, 3).relu().to_sparse_csr() if sparse else features(9, 3)
+
+    def net(x):
+        return torch.nn.functional.elu(layer(fused.BACKEND.dropout(x, 0.5), edges)).square()
+
+    torch.compiler.reset()  # of what it found out about the same lines with other features
+    found = []
+    for run in (net, torch.compile(net, backend="aot_eager")):
+        torch.manual_seed(0)
+        layer.zero_grad()
+        output = run(x)
+        output.sum().backward()
+        found.append([output.detach(), *(parameter.grad for parameter in layer.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_who_compiles_nothing_does_not_wait_for_the_compiler():
+    code = (
+        "import sys, torch; from implementations import layer;"
+        "attend = layer('fused', in_channels=5, out_channels=3);"
+        "attend(torch.randn(2, 5), torch.tensor([[0], [1]])).sum().backward();"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"
 
 
 @OPERATORS

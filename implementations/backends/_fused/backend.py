@@ -20,6 +20,7 @@ from implementations.contract import (
     Trainer,
     TrainingProblem,
 )
+from implementations.copying import untraced
 
 OPERATORS = ("gat", "gatv2")
 DROPOUT = (
@@ -85,11 +86,11 @@ class FusedBackend:
     def attention(self, layer: nn.Module, x: Tensor, prepared: Any) -> Tensor:
         """Computed anew: the kernels keep none."""
         assert isinstance(layer, FusedLayer)
-        return layers.coefficients(layer, x, prepared)
+        return untraced(layers.coefficients)(layer, x, prepared)
 
     def dropout(self, x: Tensor, probability: float) -> Tensor:
         """See `functions.dropout`."""
-        return functions.dropout(x, probability)
+        return untraced(functions.dropout)(x, probability)
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:
         """One call for all, or None where the layers go through autograd."""

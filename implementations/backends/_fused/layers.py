@@ -12,7 +12,7 @@ from implementations.backends._fused.functions import Setting
 from implementations.backends._fused.noise import Noise, new_key
 from implementations.backends._fused.structures import Edges, Rows, SparsePattern
 from implementations.contract import LayerConfig, Operator, Params
-from implementations.copying import Copyable, in_use
+from implementations.copying import Copyable, in_use, untraced
 from implementations.features import indices, is_sparse
 
 
@@ -72,6 +72,11 @@ class FusedLayer(Copyable):
             with torch.autocast("cpu", enabled=False):  # the kernels have no dtype of their own to choose
                 return self.forward(x, edges)
         params = self.params()
+        aggregated = untraced(FusedLayer._aggregated)(self, params, x, edges)
+        return epilogue.apply(self.config, params, x, aggregated)
+
+    def _aggregated(self, params: Params, x: Tensor, edges: Edges) -> Tensor:
+        """What attention makes of x: [N, H, C]."""
         rows = self.rows(params, x, edges)
         keeps = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in params.values()))
         setting = Setting(edges, rows, self.config.negative_slope, self._noise(edges), keeps)
@@ -82,7 +87,7 @@ class FusedLayer(Copyable):
         else:
             vectors = rows.pack(params["a_source"]), rows.pack(params["a_target"])
             out = functions.attention(False, setting, source, source.detach(), *vectors)
-        return epilogue.apply(self.config, params, x, functions.to_canonical(out, rows))
+        return functions.to_canonical(out, rows)
 
     def params(self) -> dict[str, Tensor]:
         """Canonical name -> value as it counts now."""
