@@ -12,10 +12,12 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implementations.contract import Backend, Graph, LayerConfig, Operator, Params
 from implementations.copying import Copyable, untraced
@@ -43,18 +45,44 @@ class Layer(Copyable):
         Edges are used as given: a node without an incoming edge gets nothing, so most callers add self-loops.
 
         Raises:
-            ValueError: edge_index has another shape, is not int64 or int32, or names a node that x has no row for; or x
-                is sparse and wants a gradient.
+            TypeError: x or edge_index is no tensor.
+            ValueError: either has another shape; edge_index is not int64 or int32, or names a node that x has no row
+                for; or x is sparse and wants a gradient.
         """
+        self._require_shapes(x, edge_index)
         if is_sparse(x) and x.requires_grad and torch.is_grad_enabled():
             raise ValueError("sparse x has no gradient here: pass x.detach() if it is data, or x.to_dense()")
-        prepared = untraced(Layer._prepared)(self, edge_index, x.shape[0], x.device)
-        output: Tensor = self.inner(x, prepared)
+        output: Tensor = self.inner(x, self._own(x, edge_index))
         return output
+
+    def attention(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Coefficients [E, H] in the order of edge_index, those that evaluation uses: without dropout, and detached.
+
+        Of each head, those of the edges into one node add up to 1.
+
+        Raises:
+            TypeError: x or edge_index is no tensor.
+            ValueError: as `forward` does, unless for the gradient.
+        """
+        self._require_shapes(x, edge_index)
+        prepared = self._own(x, edge_index)
+        with torch.no_grad(), _evaluating(self):
+            return self.backend.attention(self.inner, x, prepared)
 
     def load(self, params: Params) -> None:
         """Set the parameters by their canonical names, those of the operator's equation."""
         load(self.inner, self.backend.names(self.operator, self.config), params)
+
+    def _require_shapes(self, x: Tensor, edge_index: Tensor) -> None:
+        for name, given in (("x", x), ("edge_index", edge_index)):
+            if not isinstance(given, Tensor):
+                said = f"{name} is a {type(given).__name__} and should be a tensor, as torch.as_tensor makes them"
+                raise TypeError(said)
+        if x.dim() != 2 or x.shape[1] != self.config.in_channels:
+            raise ValueError(f"x has shape {list(x.shape)} and should have [N, {self.config.in_channels}]")
+
+    def _own(self, x: Tensor, edge_index: Tensor) -> Any:
+        return untraced(Layer._prepared)(self, edge_index, x.shape[0], x.device)
 
     def _prepared(self, edge_index: Tensor, num_nodes: int, device: torch.device) -> Any:
         """What the back end made of the edges; made again when others come, or the same were changed in place."""
@@ -131,6 +159,18 @@ def names(kind: Kind) -> list[str]:
     folder = importlib.util.find_spec(f"implementations.{kind}")
     own = pkgutil.iter_modules(folder.submodule_search_locations if folder else None)
     return sorted({module.name for module in own if not module.name.startswith("_")} | _foreign(kind).keys())
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In evaluation mode within; afterwards each part is again in the mode in which it was."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def _sound(edge_index: Tensor, num_nodes: int) -> Tensor:

@@ -233,7 +233,9 @@ def test_under_autocast_a_layer_computes_in_its_own_dtype(operator):
     layer, x = layer.float(), features(9, 3, torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         under = layer(x, edges)
+        coefficients = fused.BACKEND.attention(layer, x, edges)
     assert torch.equal(under, layer(x, edges))
+    assert torch.equal(coefficients, fused.BACKEND.attention(layer, x, edges))
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look at it

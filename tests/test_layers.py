@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,57 @@ WRONG = {
 def test_edges_that_are_none_of_the_graphs_are_refused_with_a_word_on_what_to_do(backend, edges, said):
     with pytest.raises(ValueError, match=said):
         made(backend)(X, edges)
+
+
+NO_TENSORS = {
+    "edges in a list": ((X, EDGES.tolist()), "edge_index is a list and should be a tensor, as torch.as_tensor"),
+    "edges in an array": ((X, EDGES.numpy()), "edge_index is a ndarray and should be a tensor"),
+    "features in an array": ((X.numpy(), EDGES), "x is a ndarray and should be a tensor"),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), NO_TENSORS.values(), ids=NO_TENSORS.keys())
+@pytest.mark.parametrize("asked", ["forward", "attention"])
+def test_what_is_no_tensor_is_refused_by_name(given, said, asked):
+    with pytest.raises(TypeError, match=said):
+        getattr(made("scatter"), asked)(*given)
+
+
+@pytest.mark.parametrize("x", [X[0], X[:, :4], X.unsqueeze(0)], ids=lambda x: str(list(x.shape)))
+def test_features_of_another_width_are_refused(x):
+    with pytest.raises(ValueError, match=re.escape(f"x has shape {list(x.shape)} and should have [N, 5]")):
+        made("scatter")(x, EDGES)
+
+
+@ALL
+@pytest.mark.parametrize("operator", ["gat", "gatv2"])
+def test_the_coefficients_are_those_of_the_edges_in_their_order(backend, operator):
+    expected = made("scatter", operator).attention(X, EDGES)
+    assert expected.shape == (8, 2)
+    order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
+    shuffled = made(backend, operator).attention(X, EDGES[:, order])
+    torch.testing.assert_close(shuffled, expected[order], rtol=1e-4, atol=1e-6)
+    per_target = torch.zeros(6, 2).index_add(0, EDGES[1], expected)
+    torch.testing.assert_close(per_target, torch.tensor([1.0, 1, 0, 0, 1, 1]).unsqueeze(1).expand(6, 2))
+
+
+@ALL
+def test_coefficients_are_of_evaluation_and_leave_a_layer_in_its_mode(backend):
+    attend = made(backend, attention_dropout=0.9)
+    modes = [part.training for part in attend.modules()]
+    attend.inner.training = False
+    modes[1] = False
+    found = attend.attention(X, EDGES)
+    assert [part.training for part in attend.modules()] == modes
+    assert not found.requires_grad
+    torch.testing.assert_close(found, made(backend).attention(X, EDGES), rtol=0, atol=0)
+
+
+@ALL
+def test_coefficients_of_no_edges_are_none(backend):
+    none = torch.empty(2, 0, dtype=torch.int64)
+    assert made(backend).attention(X, none).shape == (0, 2)
+    assert made(backend).attention(X[:0], none).shape == (0, 2)
 
 
 @ALL

@@ -261,7 +261,7 @@ class _Dense:
         assert isinstance(layer, DenseLayer)
         assert isinstance(prepared, Mask)
         attention, _ = layer.attention(x, prepared)
-        of_pairs = []
+        of_pairs = [x.new_empty(layer.config.heads, 0)]  # no nodes have no blocks
         for rows in attention.blocks():
             coefficients = attention.coefficients(attention.scores(attention.pair(rows)), rows)
             of_pairs.append(coefficients.flatten(1)[:, attention.positions(rows)])

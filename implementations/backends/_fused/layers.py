@@ -140,7 +140,7 @@ def coefficients(layer: FusedLayer, x: Tensor, edges: Edges) -> Tensor:
 
     The kernels keep no coefficients. Read from what they do keep: scores per node or edge, shift and inverse sum.
     """
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
         params = layer.params()
         by_target = torch.repeat_interleave(torch.arange(edges.num_nodes), edges.target_rows.diff())
         rows = layer.rows(params, x, edges)
