@@ -7,6 +7,7 @@ import torch
 from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, features, layer_of, random_graph
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from implementations.backends import fused, fused_step, fused_step_pruned
 from implementations.backends._fused import calls, library, ordering, receptive, structures
@@ -283,6 +284,43 @@ def test_features_of_another_dtype_than_the_parameters_are_refused():
     given = problem(gatv2)
     with pytest.raises(TypeError, match=r"features are torch\.float32 and parameters torch\.float64"):
         fused_step.BACKEND.whole_step(gatv2, replace(given, x=given.x.to(torch.float32)))
+
+
+def gapped(value: Tensor) -> Tensor:
+    """The same numbers, each with another behind it that is none of theirs."""
+    return torch.stack([value, torch.full_like(value, 7)], -1)[..., 0]
+
+
+def repeated(value: Tensor) -> Tensor:
+    return value[:1].expand_as(value)
+
+
+@OPERATORS
+@pytest.mark.parametrize("laid_out", [gapped, repeated])
+def test_autograd_takes_the_step_of_parameters_that_lie_apart_or_over_each_other(operator, laid_out):
+    given = problem(operator)
+    state = {name: laid_out(value) for name, value in given.layers[0].state_dict().items()}
+    given.layers[0].load_state_dict(state, assign=True)
+    assert fused_step.BACKEND.whole_step(operator, given) is None
+
+
+@OPERATORS
+def test_parameters_in_the_order_of_their_shape_are_trained_as_those_in_the_order_of_the_kernels(operator):
+    reordered = problem(operator)
+    for layer in reordered.layers:
+        layer.load_state_dict({name: value.contiguous() for name, value in layer.state_dict().items()}, assign=True)
+    found = []
+    for given in (problem(operator), reordered):
+        losses, after, trainer = trained(given, operator=operator)
+        found.append([losses, *after, trainer.logits()])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_autograd_takes_the_step_of_parameters_that_are_computed_from_others():
+    given = problem(gat)
+    weight_norm(given.layers[0], "weight")
+    assert fused_step.BACKEND.whole_step(gat, given) is None
 
 
 def test_a_parameter_that_is_frozen_stays_so_because_autograd_takes_the_step():

@@ -94,7 +94,6 @@ class FusedBackend:
 
     def whole_step(self, operator: Operator, problem: TrainingProblem) -> Trainer | None:
         """One call for all, or None where the layers go through autograd."""
-        frozen = any(not parameter.requires_grad for layer in problem.layers for parameter in layer.parameters())
-        if self._step == "layers" or frozen or not can_own(problem):
+        if self._step == "layers" or not can_own(operator, problem):
             return None
         return WholeStep(problem, is_v2=operator.name == "gatv2", prunes=self._step == "pruned")

@@ -4,10 +4,10 @@ Adam's moments live here; parameters are changed in place, so checkpoints and ev
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from implementations.backends._fused.arena import Arena
 from implementations.backends._fused.calls import Program
@@ -18,7 +18,7 @@ from implementations.backends._fused.passes import Data, Net, Pass
 from implementations.backends._fused.receptive import Field, receptive, whole
 from implementations.backends._fused.structures import Edges, Rows, SparseFeatures
 from implementations.backends._fused.weights import Weights
-from implementations.contract import TrainingProblem
+from implementations.contract import Operator, TrainingProblem
 
 BETAS = (0.9, 0.999)
 
@@ -91,10 +91,25 @@ class WholeStep:
         return program
 
 
-def can_own(problem: TrainingProblem) -> bool:
-    """Whether heads are concatenated in every layer but the last, and averaged there."""
+def can_own(operator: Operator, problem: TrainingProblem) -> bool:
+    """Whether heads are concatenated in every layer but the last, and averaged there, and Adam may write to all memory.
+
+    It may not where a parameter is frozen, is computed from others, or does not lie side by side in its memory.
+    """
     *hidden, last = problem.configs
-    return all(config.concat for config in hidden) and not last.concat
+    has_the_form = all(config.concat for config in hidden) and not last.concat
+    pairs = zip(problem.layers, problem.configs, strict=True)
+    return has_the_form and all(_is_plain(layer, operator.shapes(config).keys()) for layer, config in pairs)
+
+
+def _is_plain(layer: nn.Module, names: Set[str]) -> bool:
+    own = dict(layer.named_parameters())
+    return own.keys() == names and all(each.requires_grad and _is_dense(each) for each in own.values())
+
+
+def _is_dense(parameter: Tensor) -> bool:
+    """Whether it fills its memory, each number in a place of its own, in any order: then a copy is laid out alike."""
+    return torch.empty_like(parameter, device="meta").stride() == parameter.stride()
 
 
 def _require_sound(problem: TrainingProblem) -> None:
