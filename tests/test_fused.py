@@ -14,6 +14,7 @@ from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, features, layer_of, rando
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from implementations.backends import fused, scatter
 from implementations.backends._fused import layers, library
@@ -329,6 +330,34 @@ def test_no_nodes_have_gradients_of_zero(operator):
     edges = fused.BACKEND.prepare(Graph(0, torch.empty(2, 0, dtype=torch.int64)), CPU)
     layer(features(0, 3).to_sparse_csr(), edges).sum().backward()
     assert all(bool((parameter.grad == 0).all()) for parameter in layer.parameters() if parameter.grad is not None)
+
+
+@OPERATORS
+def test_parameters_made_contiguous_become_a_vector_and_come_back(operator):
+    layer, edges = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2)), fused.BACKEND.prepare(random_graph(), CPU)
+    before = layer(features(9, 3), edges)
+    for parameter in layer.parameters():
+        parameter.data = parameter.data.contiguous()
+    vector_to_parameters(2 * parameters_to_vector(layer.parameters()), layer.parameters())
+    assert not torch.allclose(layer(features(9, 3), edges), before)
+    vector_to_parameters(parameters_to_vector(layer.parameters()) / 2, layer.parameters())
+    torch.testing.assert_close(layer(features(9, 3), edges), before)
+
+
+@OPERATORS
+@pytest.mark.parametrize(("heads", "channels", "concat"), SHAPES)
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+def test_parameters_that_lie_apart_in_memory_are_used_and_trained(operator, heads, channels, concat, sparse):
+    config, edges = LayerConfig(8, channels, heads, concat, residual=True), fused.BACKEND.prepare(random_graph(), CPU)
+    x = features(9, 8).relu().to_sparse_csr() if sparse else features(9, 8)
+    layer, apart = (layer_of(fused.BACKEND, operator, config) for _ in range(2))
+    state = {name: value.repeat_interleave(2, -1)[..., ::2] for name, value in apart.state_dict().items()}
+    apart.load_state_dict(state, assign=True)
+    torch.testing.assert_close(apart(x, edges), layer(x, edges))
+    for each in (apart, layer):
+        each(x, edges).square().sum().backward()
+    for ours, theirs in zip(apart.parameters(), layer.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_a_gat_whose_slope_is_negative_is_left_to_others():

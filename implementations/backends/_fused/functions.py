@@ -197,7 +197,11 @@ class _SparseProducts(torch.autograd.Function):
 def _products(
     x: SparseRows, values: Tensor, tables: Sequence[Tensor | None], biases: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...]:
-    given = [(table.contiguous(), bias) for table, bias in zip(tables, biases, strict=True) if table is not None]
+    given = [
+        (table.contiguous(), None if bias is None else bias.contiguous())
+        for table, bias in zip(tables, biases, strict=True)
+        if table is not None
+    ]
     outs = tuple(table.new_empty(x.num_rows, table.shape[1]) for table, _ in given)
     products = [
         Product(address(table), address(bias), address(out), out.shape[1])
@@ -227,7 +231,7 @@ class _NarrowProduct(torch.autograd.Function):
 
 
 def _narrow_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x, weight = x.contiguous(), weight.contiguous()
+    x, weight, bias = x.contiguous(), weight.contiguous(), None if bias is None else bias.contiguous()
     out = x.new_empty(len(x), weight.shape[1])
     sizes = (len(x), *weight.shape)
     _run(x.dtype, Multiply(*sizes, Left.of(x), address(weight), address(bias), address(out), False))

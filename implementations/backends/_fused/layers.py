@@ -44,7 +44,11 @@ def _versions(found: tuple[Tensor, ...]) -> tuple[int | None, ...]:
 
 
 class FusedLayer(Copyable):
-    """One attention layer. Parameters have canonical names and shapes, and lie in memory as the kernels read them."""
+    """One attention layer. Parameters have canonical names and shapes, and lie in memory as the kernels read them.
+
+    So they have no `view(-1)`, which `torch.nn.utils.parameters_to_vector` and unstructured pruning ask for. After
+    `parameter.data = parameter.data.contiguous()` they have, and every forward brings them into that order anew.
+    """
 
     made_again = ("_pattern",)
 
