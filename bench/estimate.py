@@ -1,61 +1,80 @@
 """How long jobs will take: from what was recorded, else from a rough model that says that it is rough."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import plan
+from bench import guess, plan
 from bench.config import Experiment
-from bench.plugins import DATASETS
+from bench.outcomes import NotDone
 from bench.records import Record
-from bench.work import FitJob, GridJob, Job, ParityJob, SpeedJob, TuneJob
-
-# Seconds per edge, head and channel of a training epoch on one current CPU core, and per node pair where a
-# back end looks at all pairs. Good to a factor of three; replaced by measurement at the first job.
-PER_MESSAGE_S = 30e-9
-START_S = 5.0
+from bench.work import CellKey, FitJob, GridJob, Job, TuneJob
 
 
 class Estimates:
-    """Medians of recorded seconds by phase, back end, operator and data set, growing with each record."""
+    """How many times a job's guess its like took: medians by phase, back end, operator and data set.
+
+    They grow with each record. Trainings of a cell that was only timed are told from its measured epochs.
+    """
 
     def __init__(self, experiment: Experiment, records: Iterable[Record]) -> None:
         self._experiment = experiment
-        self._seen: dict[tuple[str, ...], list[float]] = {}
+        self._records: dict[str, Record] = {}
+        self._paces: dict[tuple[str, ...], list[float]] = {}
+        self._timed: dict[tuple[str, CellKey], float | None] = {}
         for record in records:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Learn from one finished job."""
-        for key in _keys(record.job):
-            self._seen.setdefault(key, []).append(record.seconds)
+        """Learn from one finished job; one that the budget forbade took no time, and tells none."""
+        job = record.job
+        if not isinstance(job, GridJob) or job.dataset not in self._experiment.datasets or _is_refused(record):
+            return
+        self._records[record.id] = record
+        self._timed.clear()
+        pace = record.seconds / guess.job_s(job)
+        for key in _keys(job):
+            self._paces.setdefault(key, []).append(pace)
 
     def job_s(self, job: GridJob) -> float:
-        """Expected seconds of one job."""
-        for key in _keys(job):
-            if key in self._seen:
-                return statistics.median(self._seen[key])
-        return self._guess_s(job)
+        """Expected seconds of one job, which is killed at the file's limit."""
+        told_s = self._told_s(job)
+        return min(guess.job_s(job) if told_s is None else told_s, self._experiment.budget.job_s)
 
-    def measured(self) -> bool:
-        """Whether anything was recorded yet."""
-        return bool(self._seen)
+    def are_told(self, jobs: Iterable[GridJob]) -> bool:
+        """Whether what is expected of all of these rests on records."""
+        return all(self._told_s(job) is not None for job in jobs)
 
-    def _guess_s(self, job: GridJob) -> float:
-        info = DATASETS.get(job.dataset).info
-        width = job.architecture.heads * job.architecture.hidden
-        epoch_s = (info.nodes + info.edges) * width * PER_MESSAGE_S
-        match job:
-            case ParityJob():
-                return START_S + 60 * epoch_s
-            case SpeedJob():
-                timing = self._experiment.timing
-                phase_s = min(timing.max_phase_s, 2 * timing.samples * max(timing.min_sample_s, epoch_s))
-                return START_S + 2 * len(timing.tracks) * phase_s
-            case TuneJob():
-                return START_S + job.trials * len(job.seeds) * job.training.max_epochs / 2 * epoch_s
-            case FitJob():
-                return 1.0 + job.training.max_epochs / 2 * epoch_s
+    def _told_s(self, job: GridJob) -> float | None:
+        own, alike = (self._paces.get(key, []) for key in _keys(job))
+        timed_s = None if own else self._timed_s(job)
+        paces = own or alike
+        return statistics.median(paces) * guess.job_s(job) if timed_s is None and paces else timed_s
+
+    def _timed_s(self, job: GridJob) -> float | None:
+        if not isinstance(job, TuneJob | FitJob):
+            return None
+        place = (job.phase, job.key)
+        if place not in self._timed:
+            self._timed[place] = _timed_s(self._experiment, job, self._records)
+        return self._timed[place]
+
+
+def _is_refused(record: Record) -> bool:
+    return isinstance(record.outcome, NotDone) and record.outcome.status == "budget"
+
+
+def _timed_s(experiment: Experiment, job: TuneJob | FitJob, done: Mapping[str, Record]) -> float | None:
+    """From the measured epochs of the job's cell, nothing where the budget forbids it; None where it was not timed."""
+    cost = plan.EpochCost.of(experiment, done.values())
+    if isinstance(job, TuneJob):
+        study_s = cost.study_s(experiment, job.key)
+        return None if study_s is None else min(study_s, experiment.budget.study_s)
+    epochs, _ = plan.expected_epochs(experiment, job, done)
+    fits_s = cost.fit_s(experiment, job.key, epochs)
+    if fits_s is None or fits_s <= experiment.budget.cell_fit_s:
+        return fits_s and fits_s / len(experiment.seeds_of(job.key))
+    return 0.0
 
 
 def _keys(job: Job) -> list[tuple[str, ...]]:
@@ -92,17 +111,23 @@ class Forecast:
         """Number of jobs."""
         return sum(len(jobs) for jobs in self.phases.values())
 
+    def left(self, stands: "Stands") -> dict[str, list[GridJob]]:
+        """The jobs that need running, by phase."""
+        return {phase: [job for job in jobs if not stands(job.id)] for phase, jobs in self.phases.items()}
+
     def left_s(self, estimates: Estimates, stands: "Stands", parallel: int) -> float:
-        """Seconds until all is done: speed jobs run alone, the others `parallel` at a time."""
-        left_s = {
-            phase: sum(estimates.job_s(job) for job in jobs if not stands(job.id))
-            for phase, jobs in self.phases.items()
-        }
-        timing_s = left_s.pop("speed", 0.0)
+        """Seconds until all is done: speed jobs run alone, the others of a phase `parallel` at a time."""
+        left_s = {phase: [estimates.job_s(job) for job in jobs] for phase, jobs in self.left(stands).items()}
+        timing_s = sum(left_s.pop("speed", []))
         if self.timing_s is not None:
             spent_s = sum(estimates.job_s(job) for job in self.phases["speed"] if stands(job.id))
             timing_s = min(timing_s, max(0.0, self.timing_s - spent_s))
-        return timing_s + sum(left_s.values()) / parallel
+        return timing_s + sum(side_by_side_s(jobs_s, parallel) for jobs_s in left_s.values())
+
+
+def side_by_side_s(jobs_s: Sequence[float], parallel: int) -> float:
+    """Seconds that jobs take together: no fewer than the longest."""
+    return max(sum(jobs_s) / parallel, max(jobs_s, default=0.0))
 
 
 Stands = Callable[[str], bool]

@@ -166,7 +166,7 @@ class EpochCost:
 
 def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapping[str, Record]) -> str | None:
     """Why all seeds of this job's cell would exceed its budget, as a sentence, or None."""
-    epochs, how = _expected_epochs(experiment, job, done)
+    epochs, how = expected_epochs(experiment, job, done)
     needed_s = cost.fit_s(experiment, job.key, epochs)
     allowed_s = experiment.budget.cell_fit_s
     if needed_s is None or needed_s <= allowed_s:
@@ -177,7 +177,7 @@ def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapp
     )
 
 
-def _expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Record]) -> tuple[float, str]:
+def expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Record]) -> tuple[float, str]:
     """Epochs that other back ends took at the same settings, or the study's, or the most there can be."""
     taken = [
         record.outcome.epochs

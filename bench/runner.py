@@ -105,8 +105,9 @@ class Grid:
         return self.forecast.left_s(self._estimates, self.history.stands, max(1, parallel))
 
     def is_measured(self) -> bool:
-        """Whether the expectation rests on records rather than on a rough model."""
-        return self._estimates.measured()
+        """Whether all of the expectation rests on records, and nothing on a rough model."""
+        left = self.forecast.left(self.history.stands)
+        return all(self._estimates.are_told(jobs) for jobs in left.values())
 
     def _foreseen(self) -> Forecast:
         """With the fits of now, once the gate and the studies have decided what those are."""

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, plan, study_jobs, study_run
+from bench import experiment_file, guess, plan, study_jobs, study_run
 from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, say, say_json
 from bench.config import Experiment
 from bench.durations import roughly
@@ -133,7 +133,7 @@ def _overview(experiment: Experiment) -> str:
 
 
 def _expectation(grid: Grid) -> str:
-    basis = "from what is recorded" if grid.is_measured() else "a rough guess, nothing is measured yet"
+    basis = "from what is recorded" if grid.is_measured() else f"a rough guess; {guess.EXPERIENCE}"
     return f"about {roughly(grid.left_s())} to go ({basis})"
 
 

@@ -1,0 +1,103 @@
+"""How long a job takes as far as its own settings tell: a rough model, for what was never run.
+
+Its unit is the message: one number that one edge or node hands on in a layer, for each head and channel.
+"""
+
+import itertools
+import math
+import operator
+
+from bench.config import LinkBatches, NeighbourBatches, Training, WalkBatches
+from bench.plugins import DATASETS
+from bench.speed.timing import FEWEST_SAMPLES, WINDOW
+from bench.task import DatasetInfo
+from bench.training.network import layer_configs
+from bench.work import FitJob, GridJob, ParityJob, SpeedJob, TuneJob
+
+# Seconds per message of a training step with its evaluation, by a library's back end on one current CPU core that has
+# nothing else to do. A compiled one needs down to a twentieth, one that looks at all pairs of nodes a hundred times as
+# much; nothing that a plan knows tells them apart.
+PER_MESSAGE_S = 30e-9
+START_S = 5.0
+PARITY_STEPS = 60
+OUTLASTED = 10
+"""Times patience: no published training went on for longer."""
+GOOD_TO = 4
+EXPERIENCE = f"the published experiments took between 1/{GOOD_TO} and {GOOD_TO} times their guess"
+"""Of all jobs of one together; tests/test_estimate.py holds the records to it."""
+
+
+def job_s(job: GridJob) -> float:
+    """Seconds of one job."""
+    match job:
+        case ParityJob():
+            return START_S + PARITY_STEPS * _whole(job) * PER_MESSAGE_S
+        case SpeedJob():
+            return START_S + 2 * len(job.timing.tracks) * _phase_s(job)
+        case TuneJob():
+            return START_S + job.trials * len(job.seeds) * _training_s(job)
+        case FitJob():
+            return 1.0 + _training_s(job)
+
+
+def most_epochs(training: Training) -> int:
+    """As many as a training is expected to have at most.
+
+    Patience may end it at any epoch, yet no published training had fewer than 0.4 of these, and most had all.
+    """
+    if training.stop_on == "never":
+        return training.max_epochs
+    return min(training.max_epochs, max(training.min_epochs, OUTLASTED * training.patience_epochs))
+
+
+def _training_s(job: TuneJob | FitJob) -> float:
+    steps, messages = _epoch(job)
+    return most_epochs(job.training) * steps * messages * PER_MESSAGE_S
+
+
+def _phase_s(job: SpeedJob) -> float:
+    """Of training or of evaluation: warm-up and samples in the time allowed, but at least the fewest there are."""
+    timing, (_, messages) = job.timing, _epoch(job)
+    step_s = messages * PER_MESSAGE_S
+    wanted_s = (timing.samples + 2 * WINDOW) * max(timing.min_sample_s, step_s)
+    return max(min(timing.max_phase_s, wanted_s), (1 + FEWEST_SAMPLES) * step_s)
+
+
+def _epoch(job: SpeedJob | TuneJob | FitJob) -> tuple[int, float]:
+    """Steps of an epoch, and messages of each."""
+    info, batches = DATASETS.get(job.dataset).info, job.training.batches
+    match batches:
+        case WalkBatches():
+            visited = batches.roots * (batches.length + 1)
+            steps, seen = batches.steps, visited * (info.nodes + info.edges) / info.nodes
+        case NeighbourBatches():
+            steps = _bounded(info.nodes / batches.targets, batches.steps)
+            seen = _reached(batches.targets, batches.fanout)
+        case LinkBatches():
+            steps = _bounded(info.edges / batches.links, batches.steps)
+            seen = _reached(4 * batches.links, batches.fanout) if batches.fanout else math.inf
+        case _:
+            steps, seen = 1, math.inf
+    return steps, min(_whole(job), seen * _width(job, info))
+
+
+def _bounded(steps: float, most: int | None) -> int:
+    return min(max(1, math.ceil(steps)), most or 2**31)
+
+
+def _reached(targets: int, fanout: tuple[int, ...]) -> float:
+    """Nodes and edges, where no neighbour is drawn twice."""
+    nodes = list(itertools.accumulate(fanout, operator.mul, initial=targets))
+    return sum(nodes) + sum(nodes[1:])
+
+
+def _whole(job: GridJob) -> float:
+    """Messages of a step on all of a data set."""
+    info = DATASETS.get(job.dataset).info
+    return (info.nodes + info.edges) * _width(job, info)
+
+
+def _width(job: GridJob, info: DatasetInfo) -> int:
+    """Heads times channels, of all layers."""
+    configs = layer_configs(job.architecture, info.features, max(1, info.classes))
+    return sum(config.heads * config.out_channels for config in configs)
