@@ -11,30 +11,63 @@ from bench.records import Record
 from bench.work import CellKey, FitJob, GridJob, Job, TuneJob
 
 
-class Estimates:
-    """How many times a job's guess its like took: medians by phase, back end, operator and data set.
+class Paces:
+    """How many times its guess a job took: medians by phase, back end, operator and data set.
 
-    They grow with each record. Trainings of a cell that was only timed are told from its measured epochs.
+    They grow with each record.
     """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._found: dict[tuple[str, ...], list[float]] = {}
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Learn from one finished job."""
+        pace = record.seconds / guess.job_s(record.job)
+        for key in _keys(record.job):
+            self._found.setdefault(key, []).append(pace)
+
+    def own_s(self, job: Job) -> float | None:
+        """Seconds of a job as others of its cell tell."""
+        return self._told_s(job, _keys(job)[:1])
+
+    def alike_s(self, job: Job) -> float | None:
+        """As `own_s`, and else as its back end does elsewhere, or others with its operator on its data set."""
+        return self._told_s(job, _keys(job))
+
+    def _told_s(self, job: Job, keys: Iterable[tuple[str, ...]]) -> float | None:
+        paces = next((self._found[key] for key in keys if key in self._found), None)
+        return None if paces is None else statistics.median(paces) * guess.job_s(job)
+
+
+def _keys(job: Job) -> list[tuple[str, ...]]:
+    """From the most to the least like this job."""
+    return [
+        (job.phase, job.backend, job.operator, job.dataset, job.device),
+        (job.phase, job.backend, job.operator, job.device, ""),
+        (job.phase, job.operator, job.dataset),
+    ]
+
+
+class Estimates:
+    """What jobs of an experiment are expected to take: as their like took, or as measured epochs say, else a guess."""
 
     def __init__(self, experiment: Experiment, records: Iterable[Record]) -> None:
         self._experiment = experiment
+        self._paces = Paces()
         self._records: dict[str, Record] = {}
-        self._paces: dict[tuple[str, ...], list[float]] = {}
         self._timed: dict[tuple[str, CellKey], float | None] = {}
         for record in records:
             self.add(record)
 
     def add(self, record: Record) -> None:
         """Learn from one finished job; one that the budget forbade took no time, and tells none."""
-        job = record.job
-        if not isinstance(job, GridJob) or job.dataset not in self._experiment.datasets or _is_refused(record):
-            return
-        self._records[record.id] = record
-        self._timed.clear()
-        pace = record.seconds / guess.job_s(job)
-        for key in _keys(job):
-            self._paces.setdefault(key, []).append(pace)
+        is_known = isinstance(record.job, GridJob) and record.job.dataset in self._experiment.datasets
+        if is_known and not _is_refused(record):
+            self._records[record.id] = record
+            self._timed.clear()
+            self._paces.add(record)
 
     def job_s(self, job: GridJob) -> float:
         """Expected seconds of one job, which is killed at the file's limit."""
@@ -46,10 +79,8 @@ class Estimates:
         return all(self._told_s(job) is not None for job in jobs)
 
     def _told_s(self, job: GridJob) -> float | None:
-        own, alike = (self._paces.get(key, []) for key in _keys(job))
-        timed_s = None if own else self._timed_s(job)
-        paces = own or alike
-        return statistics.median(paces) * guess.job_s(job) if timed_s is None and paces else timed_s
+        ways = (self._paces.own_s, self._timed_s, self._paces.alike_s)
+        return next((told_s for way in ways if (told_s := way(job)) is not None), None)
 
     def _timed_s(self, job: GridJob) -> float | None:
         if not isinstance(job, TuneJob | FitJob):
@@ -75,14 +106,6 @@ def _timed_s(experiment: Experiment, job: TuneJob | FitJob, done: Mapping[str, R
     if fits_s is None or fits_s <= experiment.budget.cell_fit_s:
         return fits_s and fits_s / len(experiment.seeds_of(job.key))
     return 0.0
-
-
-def _keys(job: Job) -> list[tuple[str, ...]]:
-    """From the most to the least like this job."""
-    return [
-        (job.phase, job.backend, job.operator, job.dataset, job.device),
-        (job.phase, job.operator, job.dataset),
-    ]
 
 
 @dataclass

@@ -12,13 +12,15 @@ from bench.plugins import DATASETS
 from bench.speed.timing import FEWEST_SAMPLES, WINDOW
 from bench.task import DatasetInfo
 from bench.training.network import layer_configs
-from bench.work import FitJob, GridJob, ParityJob, SpeedJob, TuneJob
+from bench.work import AttentionJob, FitJob, GridJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
 # Seconds per message of a training step with its evaluation, by a library's back end on one current CPU core that has
 # nothing else to do. A compiled one needs down to a twentieth, one that looks at all pairs of nodes a hundred times as
 # much; nothing that a plan knows tells them apart.
 PER_MESSAGE_S = 30e-9
 START_S = 5.0
+SMALL_STEP_S = 4e-3  # of a training step on next to nothing
+PER_LOOKED_UP_S = 15e-9  # as PER_MESSAGE_S, where graphs share their structure
 PARITY_STEPS = 60
 OUTLASTED = 10
 """Times patience: no published training went on for longer."""
@@ -26,8 +28,10 @@ GOOD_TO = 4
 EXPERIENCE = f"the published experiments took between 1/{GOOD_TO} and {GOOD_TO} times their guess"
 """Of all jobs of one together; tests/test_estimate.py holds the records to it."""
 
+GraphJob = GridJob | AttentionJob
 
-def job_s(job: GridJob) -> float:
+
+def job_s(job: Job) -> float:
     """Seconds of one job."""
     match job:
         case ParityJob():
@@ -36,8 +40,10 @@ def job_s(job: GridJob) -> float:
             return START_S + 2 * len(job.timing.tracks) * _phase_s(job)
         case TuneJob():
             return START_S + job.trials * len(job.seeds) * _training_s(job)
-        case FitJob():
+        case FitJob() | AttentionJob():
             return 1.0 + _training_s(job)
+        case LookupJob():
+            return 1.0 + _lookup_steps(job) * (SMALL_STEP_S + _looked_up(job) * PER_LOOKED_UP_S)
 
 
 def most_epochs(training: Training) -> int:
@@ -50,7 +56,7 @@ def most_epochs(training: Training) -> int:
     return min(training.max_epochs, max(training.min_epochs, OUTLASTED * training.patience_epochs))
 
 
-def _training_s(job: TuneJob | FitJob) -> float:
+def _training_s(job: TuneJob | FitJob | AttentionJob) -> float:
     steps, messages = _epoch(job)
     return most_epochs(job.training) * steps * messages * PER_MESSAGE_S
 
@@ -63,7 +69,7 @@ def _phase_s(job: SpeedJob) -> float:
     return max(min(timing.max_phase_s, wanted_s), (1 + FEWEST_SAMPLES) * step_s)
 
 
-def _epoch(job: SpeedJob | TuneJob | FitJob) -> tuple[int, float]:
+def _epoch(job: SpeedJob | TuneJob | FitJob | AttentionJob) -> tuple[int, float]:
     """Steps of an epoch, and messages of each."""
     info, batches = DATASETS.get(job.dataset).info, job.training.batches
     match batches:
@@ -81,6 +87,18 @@ def _epoch(job: SpeedJob | TuneJob | FitJob) -> tuple[int, float]:
     return steps, min(_whole(job), seen * _width(job, info))
 
 
+def _lookup_steps(job: LookupJob) -> int:
+    """As many as there can be; whoever solves the task ends sooner."""
+    training = job.training
+    graphs = training.train_fraction * min(training.max_graphs, math.factorial(min(job.size, 20)))
+    return _bounded(training.max_epochs * max(1.0, graphs / training.batch_graphs), training.max_steps)
+
+
+def _looked_up(job: LookupJob) -> int:
+    """Messages of a step: every key of a graph to every query."""
+    return job.training.batch_graphs * job.size**2 * job.architecture.features
+
+
 def _bounded(steps: float, most: int | None) -> int:
     return min(max(1, math.ceil(steps)), most or 2**31)
 
@@ -91,13 +109,13 @@ def _reached(targets: int, fanout: tuple[int, ...]) -> float:
     return sum(nodes) + sum(nodes[1:])
 
 
-def _whole(job: GridJob) -> float:
+def _whole(job: GraphJob) -> float:
     """Messages of a step on all of a data set."""
     info = DATASETS.get(job.dataset).info
     return (info.nodes + info.edges) * _width(job, info)
 
 
-def _width(job: GridJob, info: DatasetInfo) -> int:
+def _width(job: GraphJob, info: DatasetInfo) -> int:
     """Heads times channels, of all layers."""
     configs = layer_configs(job.architecture, info.features, max(1, info.classes))
     return sum(config.heads * config.out_channels for config in configs)

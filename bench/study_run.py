@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bench import experiment_file, records
+from bench import experiment_file, guess, records
 from bench.data import bring
+from bench.estimate import Paces, side_by_side_s
 from bench.folder import ResultsFolder
 from bench.history import History
 from bench.options import Options
@@ -61,7 +62,9 @@ class StudyRun:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        self.history = History(self.folder.path, self.folder.records(), retry=self.options.retry)
+        found = self.folder.records()
+        self.history = History(self.folder.path, found, retry=self.options.retry)
+        self._paces = Paces(found)
 
     def run(self) -> int:
         """Whatever is missing; returns how many jobs ended in an error."""
@@ -72,10 +75,24 @@ class StudyRun:
         asked = jobs(self.study)  # only now: what was brought is part of their identity
         self.history.recall(asked)
         todo = self.history.missing(asked)
-        terms, datasets = Terms(limit_s=self.study.job_s), [job.dataset for job in todo]
-        crew = engage(terms, datasets, self.options.cluster, self.options.parallel, self.display.say)
+        crew = self._crew(todo)
         with contextlib.closing(crew):
             return self._follow(crew, todo)
+
+    def expected_s(self, todo: Sequence[Job]) -> float:
+        """Seconds that jobs take together as records tell, else a rough model."""
+        told_s = [self._paces.alike_s(job) for job in todo]
+        guessed_s = (guess.job_s(job) if told is None else told for job, told in zip(todo, told_s, strict=True))
+        jobs_s = [min(seconds, self.study.job_s) for seconds in guessed_s]
+        return side_by_side_s(jobs_s, max(1, self._crew(todo).size(self.study.device)))
+
+    def is_told(self, todo: Sequence[Job]) -> bool:
+        """Whether all of that rests on records."""
+        return all(self._paces.alike_s(job) is not None for job in todo)
+
+    def _crew(self, todo: Sequence[Job]) -> Workforce:
+        terms, datasets = Terms(limit_s=self.study.job_s), [job.dataset for job in todo]
+        return engage(terms, datasets, self.options.cluster, self.options.parallel, self.display.say)
 
     def _follow(self, crew: Workforce, todo: Sequence[Job]) -> int:
         total, errors = len(jobs(self.study)), 0

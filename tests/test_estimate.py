@@ -11,6 +11,8 @@ from bench.estimate import Estimates, Forecast, side_by_side_s
 from bench.folder import SNAPSHOT
 from bench.outcomes import Fitted, NotDone
 from bench.records import Record
+from bench.study_config import LookupModel, LookupTraining, StudyProtocol
+from bench.study_jobs import lookup_job
 from bench.work import FitJob
 
 PUBLISHED = Path(__file__).parent.parent / "results" / "reference"
@@ -129,3 +131,24 @@ def test_what_is_recorded_is_not_to_be_done():
     fits = {job.id for job in forecast.phases["fit"]}
     assert 0 < forecast.left_s(estimates, fits.__contains__, parallel=1) < all_s
     assert forecast.left_s(estimates, lambda id_: True, parallel=1) == 0
+
+
+def test_what_a_back_end_took_elsewhere_tells_more_than_what_another_took_here():
+    asked = experiment(datasets=("cora", "pubmed"))
+    job = build.fit_job(build.key("pyg", dataset="pubmed"), 0)
+    here, elsewhere = (build.fit(build.key(*place), 0, 0.8) for place in (("dense", "gat", "pubmed"), ("pyg",)))
+    paced = [
+        record.model_copy(update={"seconds": pace * guess.job_s(record.job)})
+        for record, pace in ((here, 50), (elsewhere, 2))
+    ]
+    assert Estimates(asked, paced).job_s(job) == pytest.approx(2 * guess.job_s(job))
+
+
+def test_a_lookup_is_guessed_longer_with_more_keys_and_with_more_steps():
+    def guessed_s(size: int, **training: object) -> float:
+        model = LookupModel(name="m", operator="gat")
+        protocol = StudyProtocol(name="p")
+        return guess.job_s(lookup_job(model, size, protocol, LookupTraining(**training), "cpu", seed=0))
+
+    assert guessed_s(4, max_steps=100) < guessed_s(20, max_steps=100) < guessed_s(20, max_steps=1000)
+    assert guessed_s(20, max_steps=100) < guessed_s(20)  # as many epochs as were published

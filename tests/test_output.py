@@ -24,6 +24,8 @@ def test_of_a_study_it_is_told_how_many_jobs_there_are(tmp_path, capsys):
     assert cli.main(["run", "attention", "--dry-run", "--json", "--results", str(tmp_path)]) == 0
     planned = json.loads(capsys.readouterr().out)
     assert planned["jobs"] > planned["recorded"] == 0
+    assert planned["left_s"] > 0
+    assert not planned["measured"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")

@@ -6,13 +6,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
 from tabulate import tabulate
 
-from bench import environment
+from bench import environment, lacking
 from bench.cli import DONE, FAILED, add_json, add_results, say, say_json
+from bench.lacking import Answer
 from bench.plugins import BACKENDS, DEVICES, OPERATORS
 from implementations.contract import LayerConfig
 
@@ -33,7 +32,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print findings; exit 1 if something keeps every back end from running."""
     facts = environment.describe(PACKAGES)
     answers = {name: _answers(name) for name in BACKENDS.names()}
-    problems = [*_machine(arguments.results), *_devices()]
+    problems = [*_machine(arguments.results), *lacking.devices(DEVICES.names())]
     able = [name for name, answer in answers.items() if answer[CPU].operators]
     if arguments.json:
         plain = {
@@ -48,24 +47,8 @@ def execute(arguments: argparse.Namespace) -> int:
     return DONE if able else FAILED
 
 
-class Answer(NamedTuple):
-    """What a back end says of itself on one device, which need not be there."""
-
-    operators: list[str]
-    reasons: list[str]  # why not the others
-
-
 def _answers(name: str) -> dict[str, Answer]:
-    backend = BACKENDS.get(name)
-    found = {}
-    for device in DEVICES.names():
-        asked = {
-            operator: backend.unsupported(OPERATORS.get(operator), ANY_LAYER, torch.device(device))
-            for operator in OPERATORS.names()
-        }
-        able = [operator for operator, reason in asked.items() if reason is None]
-        found[device] = Answer(able, list(dict.fromkeys(filter(None, asked.values()))))
-    return found
+    return {device: lacking.asked(name, OPERATORS.names(), [ANY_LAYER], device) for device in DEVICES.names()}
 
 
 def _rows(name: str, answer: dict[str, Answer]) -> Iterator[list[str]]:
@@ -98,7 +81,3 @@ def _machine(results: Path) -> list[str]:
 
 def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
-
-
-def _devices() -> list[str]:
-    return [f"device {name}: {reason}" for name in DEVICES.names() if (reason := DEVICES.get(name).unavailable())]

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from bench import experiment_file, guess, plan, study_jobs, study_run
+from bench import experiment_file, guess, lacking, plan, study_jobs, study_run
 from bench.cli import DONE, FAILED, add_json, add_mlflow, add_results, say, say_json
 from bench.config import Experiment
 from bench.durations import roughly
@@ -13,7 +13,7 @@ from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.options import Options, add_options
 from bench.progress import PlainDisplay, display
-from bench.runner import Grid
+from bench.runner import Grid, Unheard
 from bench.study_config import Study
 from bench.tracking import mlflow_store
 from bench.views import LiveTracking, live_tracking, plain, write_index, write_views
@@ -103,24 +103,31 @@ def _dry_run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.
         phase: {"jobs": len(jobs), "recorded": len(jobs) - len(grid.history.missing(jobs))}
         for phase, jobs in grid.forecast.phases.items()
     }
+    missed = [] if arguments.cluster else list(lacking.of_experiment(experiment))
     if arguments.json:
-        named = [cell._asdict() for cell in cells]
-        say_json({"cells": named, "phases": phases, "left_s": grid.left_s(), "measured": grid.is_measured()})
+        told = {"left_s": grid.left_s(), "measured": grid.is_measured(), "lacking": missed}
+        say_json({"cells": [cell._asdict() for cell in cells], "phases": phases, **told})
         return
     for cell in cells:
         say(f"  {cell}")
     for phase, count in phases.items():
         say(f"{phase:7} {count['jobs']:4} jobs, {count['recorded']} recorded")
-    say(_expectation(grid))
+    say("\n".join([*missed, _expectation(grid)]))
 
 
 def _dry_study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -> None:
-    jobs = study_jobs.of_study(study, folder.records())
-    recorded = sum(record is not None for _, record in jobs)
+    run = study_run.StudyRun(study, folder, PlainDisplay(), Unheard(), Options.chosen(arguments, folder))
+    jobs = study_jobs.jobs(study)
+    todo = run.history.missing(jobs)
+    missed = [] if arguments.cluster else list(lacking.of_study(study))
+    recorded, left_s, measured = len(jobs) - len(todo), run.expected_s(todo), run.is_told(todo)
     if arguments.json:
-        say_json({"jobs": len(jobs), "recorded": recorded})
-    else:
-        say(f"{len(jobs)} jobs, {recorded} recorded")
+        told = {"left_s": left_s, "measured": measured, "lacking": missed}
+        say_json({"jobs": len(jobs), "recorded": recorded, **told})
+        return
+    basis = "from what is recorded" if measured else "a rough guess, as if none were done early"
+    left = f"about {roughly(left_s)} to go ({basis})"
+    say("\n".join([f"{len(jobs)} jobs, {recorded} recorded", *missed, left]))
 
 
 def _overview(experiment: Experiment) -> str:

@@ -3,10 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from bench import lacking
 from bench.cli import DONE, FAILED, above_zero, add_mlflow, add_results, positive, say
 from bench.durations import roughly
 from bench.errors import UserError
@@ -18,7 +19,6 @@ from bench.paper.reproduce import Ask, Reproduction
 from bench.paper.reproduction import Word
 from bench.paper.rows import PaperTable, Row
 from bench.paper.table import Part, TableFile
-from bench.plugins import DATASETS
 from bench.progress import Display, PlainDisplay, display
 from bench.tracking import mlflow_store
 from bench.tracking.mlflow_store import TrackingUnavailable
@@ -130,8 +130,8 @@ def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None
         recorded = f" ({row.tried} recorded)" if row.tried else ""
         most = row.require_part().seeds.most
         say(f"  {row.require_line().id}: {_seeds(seeds, most, fixed=run.ask.fixed)}{recorded}")
-    if lacking := _absent(name for row, _ in planned for name in _datasets_of(row)):
-        say(f"  fetched first, if it can be: {', '.join(lacking)} (`bench data {' '.join(lacking)} --fetch`)")
+    if absent := lacking.absent(name for row, _ in planned for name in _datasets_of(row)):
+        say(f"  fetched first, if it can be: {', '.join(absent)} (`bench data {' '.join(absent)} --fetch`)")
     if run.ask.fixed:
         say("  however long it takes: so many seeds were asked for")
     else:
@@ -173,13 +173,13 @@ def _runs(table: TableFile) -> str:
 def _experiments(table: TableFile) -> str:
     """How many there are, and the command that brings what they lack."""
     count = f"{len(table.part)} experiment{'' if len(table.part) == 1 else 's'}"
-    lacking = _lacking(table)
-    return f"{count}; `bench data {' '.join(lacking)} --fetch` brings their data" if lacking else count
+    absent = _lacking(table)
+    return f"{count}; `bench data {' '.join(absent)} --fetch` brings their data" if absent else count
 
 
 def _lacking(table: TableFile) -> list[str]:
     """Data sets of a table whose files are not here."""
-    return _absent(name for part in table.part for name in _datasets(part))
+    return lacking.absent(name for part in table.part for name in _datasets(part))
 
 
 def _datasets_of(row: Row) -> list[str]:
@@ -191,8 +191,3 @@ def _datasets_of(row: Row) -> list[str]:
 def _datasets(part: Part) -> list[str]:
     """What is loaded for a part; counting parameters needs no files."""
     return [] if part.kind == "parameters" else list(part.experiment.get("datasets", ()))
-
-
-def _absent(names: Iterable[str]) -> list[str]:
-    """Those whose files are not here, each once."""
-    return [name for name in dict.fromkeys(names) if any(file.state == "absent" for file in DATASETS.get(name).files())]
