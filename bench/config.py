@@ -7,13 +7,17 @@ Units are in the names: `_s` seconds, `_epochs`, `_points` percentage points; pr
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PositiveFloat, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# As the file writes them: neither true nor "8" is one.
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Positive = Annotated[Number, Field(gt=0)]
+Probability = Annotated[Number, Field(ge=0, lt=1)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 # A number beyond is a slip of the finger, and would be met as a loop without end or a list larger than memory.
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Many = Annotated[int, Field(ge=1, le=10**4)]
+Count = Annotated[Whole, Field(ge=1, le=10**9)]
+Many = Annotated[Whole, Field(ge=1, le=10**4)]
 Setting = int | float | str | bool
 Track = Literal["as_shipped", "same_input"]
 
@@ -40,7 +44,7 @@ class Protocol(Asked):
     features: Literal["sparse", "dense"] = "sparse"  # input path of the accuracy runs
     init: Literal["canonical", "native"] = "canonical"  # native: the library's own start weights
     dtype: Literal["float32", "float64"] = "float32"
-    edge_noise: Annotated[float, Field(ge=0, le=1)] = 0.0  # false edges per true one (GATv2 paper, Figure 4)
+    edge_noise: Annotated[Number, Field(ge=0, le=1)] = 0.0  # false edges per true one (GATv2 paper, Figure 4)
     validation_edges: bool = False  # of links: those that validate are edges, both ways, when the test is scored
 
     def without_noise(self) -> "Protocol":
@@ -65,7 +69,7 @@ class Architecture(Asked):
     feature_dropout: Probability = 0.6  # on the input of every layer
     input_dropout: Probability | None = None  # on that of the first one, if otherwise
     attention_dropout: Probability = 0.6
-    negative_slope: PositiveFloat = 0.2
+    negative_slope: Positive = 0.2
     bias: bool = True
     share_weights: bool = False
     residual: bool | Literal["middle"] = False  # a projection of each layer's input; middle: not of the first and last
@@ -136,8 +140,8 @@ Batches = Annotated[GraphBatches | WalkBatches | NeighbourBatches | LinkBatches,
 class Discard(Asked):
     """Runs that count as diverged, in the GATv2 authors' code: those that were discarded and run again."""
 
-    above_loss: PositiveFloat  # no epoch's training loss was lower, up to half of the epochs or where patience ends
-    before_epoch: Annotated[int, Field(ge=0, le=10**9)] = 0  # patience ended earlier
+    above_loss: Positive  # no epoch's training loss was lower, up to half of the epochs or where patience ends
+    before_epoch: Annotated[Whole, Field(ge=0, le=10**9)] = 0  # patience ended earlier
 
 
 class RmsProp(Asked):
@@ -152,8 +156,8 @@ class Training(Asked):
     whatever is scored.
     """
 
-    lr: PositiveFloat = 5e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    lr: Positive = 5e-3
+    weight_decay: Annotated[Number, Field(ge=0)] = 5e-4
     max_epochs: Count = 1000
     patience_epochs: Count = 100
     min_epochs: Count = 1  # before which patience never ends
@@ -161,8 +165,8 @@ class Training(Asked):
     # kept when both are (the GAT authors' rule); never: the last epoch counts.
     stop_on: Literal["both", "accuracy", "loss", "never"] = "both"
     batches: Batches | None = None  # one step an epoch, on all that trains, if absent
-    clip_norm: PositiveFloat | None = None  # of the gradients of all layers together, and of the decoder's
-    clip_each: PositiveFloat | None = None  # of each parameter's gradient on its own
+    clip_norm: Positive | None = None  # of the gradients of all layers together, and of the decoder's
+    clip_each: Positive | None = None  # of each parameter's gradient on its own
     rmsprop: RmsProp | None = None
     validate_every_epochs: Count = 1  # each multiple, and the last epoch; only those can be kept
     validate_from_epoch: Count = 1
@@ -187,8 +191,8 @@ class Training(Asked):
 class FloatRange(Asked):
     """A number between `low` and `high`, of a setting that need not be whole."""
 
-    low: float
-    high: float
+    low: Number
+    high: Number
     log: bool = False
 
     @model_validator(mode="after")
@@ -221,7 +225,7 @@ class Tuning(Asked):
     Keys of `space` are dotted: `training.lr`, `architecture.hidden`. Trial 0 is the file's own settings.
     """
 
-    trials: Annotated[int, Field(ge=0, le=10**6)] = 0
+    trials: Annotated[Whole, Field(ge=0, le=10**6)] = 0
     seeds: tuple[Seed, ...] = ()
     scope: Literal["operator", "cell"] = "operator"
     max_epochs: Count | None = None  # per fit of a trial; the training's own if absent
@@ -243,11 +247,11 @@ class Timing(Asked):
     it names a cell more than once, the smallest number counts.
     """
 
-    rounds: Annotated[int, Field(ge=0, le=10**4)] = 5
+    rounds: Annotated[Whole, Field(ge=0, le=10**4)] = 5
     fewer_rounds: dict[str, Count] = {}
     samples: Many = 15  # per round, track and phase
-    min_sample_s: PositiveFloat = 0.1  # steps per sample are calibrated to last this long
-    max_phase_s: PositiveFloat = 10.0  # fewer samples (at least 2) where a step is that slow
+    min_sample_s: Positive = 0.1  # steps per sample are calibrated to last this long
+    max_phase_s: Positive = 10.0  # fewer samples (at least 2) where a step is that slow
     tracks: Annotated[tuple[Track, ...], Field(min_length=1)] = ("as_shipped", "same_input")
     threads: Annotated[tuple[Many, ...], Field(min_length=1)] = (1,)
     self_test: str = ""  # back end measured twice under two names, which must come out equal
@@ -262,19 +266,19 @@ class Timing(Asked):
 class Budget(Asked):
     """What may be spent. A cell that would exceed it appears as not run, with the prediction."""
 
-    cell_fit_s: PositiveFloat = 3600.0  # all seeds of one cell
-    study_s: PositiveFloat = 3600.0  # one tuning study
-    timing_s: PositiveFloat | None = None  # all rounds of timing; what it does not allow is not run, but the first
-    job_s: PositiveFloat = 3600.0  # one job; killed beyond it
-    memory_gib: PositiveFloat | None = None  # one job, enforced; the device's free memory, not enforced, if absent
+    cell_fit_s: Positive = 3600.0  # all seeds of one cell
+    study_s: Positive = 3600.0  # one tuning study
+    timing_s: Positive | None = None  # all rounds of timing; what it does not allow is not run, but the first
+    job_s: Positive = 3600.0  # one job; killed beyond it
+    memory_gib: Positive | None = None  # one job, enforced; the device's free memory, not enforced, if absent
 
 
 class Statistics(Asked):
     """Margins and level of the verdicts."""
 
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    accuracy_margin_points: PositiveFloat = 1.0  # two back ends closer than this are equivalent
-    time_margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # ratio within 1 +- this is equal
+    confidence: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    accuracy_margin_points: Positive = 1.0  # two back ends closer than this are equivalent
+    time_margin: Annotated[Number, Field(gt=0, lt=1)] = 0.05  # ratio within 1 +- this is equal
     rivals: tuple[str, ...] = ()  # back ends against the best of which the others' times are held
 
 
@@ -319,6 +323,8 @@ class Experiment(Asked):
         shared = sorted(set(self.seeds) & set(self.tuning.seeds))
         if shared and self.tuning.trials:
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
+        if self.sweep and not self.timing.rounds:
+            raise ValueError("timing.rounds = 0 times nothing of what sweep varies; set it, or take [sweep] away")
         self._require_something_to_do()
         return self
 

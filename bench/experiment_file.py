@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import settings, toml_file
-from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches, thread_name
+from bench.config import Experiment, GraphBatches, LinkBatches, NeighbourBatches, Training, thread_name
 from bench.errors import UserError, unknown
 from bench.plugins import BACKENDS, DATASETS, DEVICES, KINDS, OPERATORS, Plugins
+from bench.signs import SignedFeatures
 from bench.study_config import SCHEMAS, AttentionGraph, AttentionStudy, LookupArchitecture, LookupStudy, Study
 from bench.task import DatasetInfo
+from bench.training.parts import has_own_sampler
+from implementations.contract import Sampling
 
 FOLDER = Path(__file__).parent / "experiments"
 Trained = Experiment | AttentionGraph
@@ -105,6 +108,7 @@ def problems(experiment: Experiment) -> Iterator[str]:
         for text in settings.value_problems(name, values, experiment.architecture, experiment.training):
             yield f"sweep.{name!r}: {text}"
     yield from _training_problems(experiment.datasets, experiment)
+    yield from _sampler_problems(experiment.backends, experiment.training)
     yield from _regression_problems(experiment)
 
 
@@ -165,6 +169,7 @@ def _graph_problems(graph: AttentionGraph) -> Iterator[str]:
     yield from unshown
     if not unshown:  # else what follows from it would be told of, too
         yield from (f"graph.{text}" for text in _training_problems([graph.dataset], graph))
+    yield from (f"graph.{text}" for text in _sampler_problems([graph.backend], graph.training))
 
 
 def name_problems(key: str, names: Collection[str], plugins: Plugins[Any]) -> Iterator[str]:
@@ -203,6 +208,7 @@ def _training_problems(datasets: Iterable[str], asked: Trained) -> Iterator[str]
         yield from _end_problems(info, asked)
         yield from _noise_problems(info, asked)
         yield from _batch_problems(info, asked)
+        yield from _sign_problems(info, asked)
     batches, layers = asked.training.batches, asked.architecture.layers
     fanout = batches.fanout if isinstance(batches, NeighbourBatches | LinkBatches) else ()
     if fanout and len(fanout) != layers:
@@ -255,6 +261,24 @@ def _batch_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
     if batches and many != whole and not info.has_links:
         right = "whole graphs" if many else "random walks or neighbours"
         yield f"training.batches: {info.name} is {'many graphs' if many else 'one graph'}, so take batches by {right}"
+
+
+def _sign_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
+    """What has a sign has no sum that measures its size."""
+    if asked.protocol.row_normalise and isinstance(DATASETS.get(info.name), SignedFeatures):
+        yield f"protocol.row_normalise: {info.name} has features of either sign, so it must be false"
+
+
+def _sampler_problems(backends: Iterable[str], training: Training) -> Iterator[str]:
+    """Some back ends may have none, but not all."""
+    known = [name for name in backends if not BACKENDS.problem(name)]
+    if known and has_own_sampler(training) and not any(map(_can_sample, known)):
+        having = ", ".join(filter(_can_sample, BACKENDS.names()))
+        yield f"training.batches.sampler: none of {', '.join(known)} has one of its own ({having} have); take 'shared'"
+
+
+def _can_sample(backend: str) -> bool:
+    return isinstance(BACKENDS.get(backend), Sampling)
 
 
 def _regression_problems(experiment: Experiment) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Tuned settings by dotted name: `training.lr`, `architecture.hidden`."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
@@ -82,18 +81,12 @@ def _dimension_problems(
     else:
         ends = (dimension.low, dimension.high)
         inside = isinstance(now, int | float) and dimension.low <= now <= dimension.high
+    if isinstance(dimension, FloatRange) and isinstance(now, int):
+        return [f"a range has numbers between whole ones, which {name} cannot be; give it `choices = [...]`"]
     found = [text for value in ends if (text := _problem(name, value, architecture, training))]
-    if isinstance(dimension, FloatRange) and not found and _problem(name, _within(dimension), architecture, training):
-        found.append(f"a range has numbers between whole ones, which {name} cannot be; give it `choices = [...]`")
     if not inside:
         found.append(f"does not contain {name} = {now!r} of this file, which is tried first")
     return found
-
-
-def _within(dimension: FloatRange) -> float:
-    """A number of the range that is no whole one."""
-    golden = (math.sqrt(5) - 1) / 2  # irrational, so that what lies there between round numbers is none
-    return dimension.low + golden * (dimension.high - dimension.low)
 
 
 def _problem(name: str, value: Setting, architecture: Architecture, training: Training) -> str | None:

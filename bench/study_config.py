@@ -7,12 +7,12 @@ the published settings, so whatever a file sets otherwise is a deviation that th
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
-from bench.config import Architecture, Asked, Count, Probability, Protocol, Seed, Training
+from bench.config import Architecture, Asked, Count, Number, Positive, Probability, Protocol, Seed, Training, Whole
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Percent = Annotated[float, Field(ge=0, le=100)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Percent = Annotated[Number, Field(ge=0, le=100)]
 
 
 class LookupArchitecture(Asked):
@@ -20,7 +20,7 @@ class LookupArchitecture(Asked):
 
     features: Count = 128  # all heads together
     heads: Count = 1
-    negative_slope: PositiveFloat = 0.2
+    negative_slope: Positive = 0.2
     bias: bool = False  # of the attention layer
     share_weights: bool = True  # GATv2
     self_loops: bool = False
@@ -47,7 +47,7 @@ class LookupProtocol(Asked):
     # graphs: at random; pairs: test graphs are all those with a (key, value) pair that training never shows.
     split: Literal["graphs", "pairs"] = "graphs"
     output_dropout: Probability = 0.0  # after the attention layer, in evaluation too, as in the released code
-    clip_norm: PositiveFloat | None = None
+    clip_norm: Positive | None = None
 
 
 class StudyProtocol(LookupProtocol):
@@ -63,7 +63,7 @@ class StudyProtocol(LookupProtocol):
 class LookupTraining(Asked):
     """Adam; the learning rate is halved, and training ends, when test accuracy no longer rises."""
 
-    lr: PositiveFloat = 1e-3
+    lr: Positive = 1e-3
     batch_graphs: Count = 1024
     max_graphs: Count = 32000  # all permutations, if fewer
     train_fraction: Fraction = 0.8
@@ -125,14 +125,14 @@ class _Study(Asked):
     description: str = ""
     device: str = "cpu"
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
-    job_s: PositiveFloat = 3600.0  # one job; killed beyond it
+    job_s: Positive = 3600.0  # one job; killed beyond it
 
 
 class LookupStudy(_Study):
     """Accuracy on DictionaryLookup against the number of keys."""
 
     kind: Literal["lookup"]
-    sizes: Annotated[tuple[Annotated[int, Field(ge=2, le=10**4)], ...], Field(min_length=1)]
+    sizes: Annotated[tuple[Annotated[Whole, Field(ge=2, le=10**4)], ...], Field(min_length=1)]
     models: Annotated[tuple[LookupModel, ...], Field(min_length=1)]
     protocols: Annotated[tuple[StudyProtocol, ...], Field(min_length=1)]
     training: LookupTraining = LookupTraining()
@@ -147,7 +147,7 @@ class LookupStudy(_Study):
 class AttentionLookup(Asked):
     """The part on DictionaryLookup."""
 
-    size: Annotated[int, Field(ge=2, le=10**4)] = 10
+    size: Annotated[Whole, Field(ge=2, le=10**4)] = 10
     protocol: StudyProtocol = StudyProtocol(name="paper")
     training: LookupTraining = LookupTraining()
     graphs: Count = 500  # test graphs that are looked at
@@ -161,7 +161,7 @@ class AttentionGraph(Asked):
     protocol: Protocol = Protocol()
     architecture: Architecture = Architecture()
     training: Training = Training()
-    min_degree: Annotated[int, Field(ge=2, le=10**4)] = 5  # with the self-loop
+    min_degree: Annotated[Whole, Field(ge=2, le=10**4)] = 5  # with the self-loop
 
 
 class AttentionStudy(_Study):

@@ -104,6 +104,27 @@ BROKEN = {
     ),
     "a swept setting that does not exist": ("[sweep]\n'architecture.head' = [2]", ["sweep", "architecture.heads"]),
     "a swept setting that is none of the architecture": ("[sweep]\n'training.lr' = [0.1]", ["sweep", "architecture"]),
+    "a sweep that nothing times": (
+        "[sweep]\n'architecture.heads' = [2]\n[timing]\nrounds = 0",
+        ["timing.rounds = 0 times nothing of what sweep varies", "take [sweep] away"],
+    ),
+    "true for a whole number": (
+        "[architecture]\nheads = true",
+        ["architecture.heads: should be", "True"],
+    ),
+    "true for a number": ("[training]\nlr = true", ["training.lr: should be a valid number", "True"]),
+    "text for a number": ("[training]\nlr = '0.1'", ["training.lr: should be a valid number", "'0.1'"]),
+    "false among whole numbers": ("[timing]\nthreads = [1, false]", ["timing.threads.1: should be a valid integer"]),
+    "false in a table": ("[fewer_seeds]\nscatter = false", ["fewer_seeds.scatter: should be a valid integer"]),
+    "a swept value that is no number": (
+        "[sweep]\n'architecture.heads' = [true]",
+        ["architecture.heads", "valid integer"],
+    ),
+    "a sampler of their own that no back end has": (
+        "[timing]\nrounds = 0\n[training]\n"
+        "batches = { by = 'neighbours', targets = 5, fanout = [3, 3], sampler = 'own' }",
+        ["training.batches.sampler: none of scatter has one of its own (dgl, pyg have); take 'shared'"],
+    ),
     "a swept value that the setting refuses": ("[sweep]\n'architecture.heads' = [0]", ["architecture.heads", "0"]),
 }
 
@@ -116,6 +137,23 @@ def test_a_broken_file_is_refused_with_file_place_and_cure(tmp_path, addition, s
     assert "e.toml" in message
     for part in says:
         assert part in message
+
+
+def test_true_and_false_are_no_seeds(tmp_path):
+    with pytest.raises(UserError, match=r"seeds\.0: should be a valid integer \(the file says True\)"):
+        read(tmp_path, GOOD.replace("[0]", "[true, false]"))
+
+
+def test_features_of_either_sign_are_not_divided_by_their_sum(tmp_path):
+    generated = GOOD.replace('"blocks"', '"powerlaw-n100-d4"')
+    with pytest.raises(UserError, match=r"protocol\.row_normalise: powerlaw-n100-d4 has features of either sign"):
+        read(tmp_path, generated)
+    assert not read(tmp_path, generated + "[protocol]\nrow_normalise = false").protocol.row_normalise
+
+
+def test_one_back_end_with_a_sampler_of_its_own_is_enough(tmp_path):
+    drawn = "[training]\nbatches = { by = 'neighbours', targets = 5, fanout = [3, 3], sampler = 'own' }"
+    assert read(tmp_path, GOOD.replace('["scatter"]', '["scatter", "dgl"]') + drawn).backends == ("scatter", "dgl")
 
 
 @pytest.mark.parametrize("key", ["backends", "operators", "datasets", "devices"])
@@ -156,7 +194,8 @@ def test_an_experiment_without_seeds_must_time_and_cannot_tune(tmp_path, additio
 
 
 def test_a_generated_data_set_takes_sizes_in_its_name(tmp_path):
-    assert read(tmp_path, GOOD.replace("blocks", "powerlaw-n500-d4")).datasets == ("powerlaw-n500-d4",)
+    text = GOOD.replace("blocks", "powerlaw-n500-d4") + "[protocol]\nrow_normalise = false"
+    assert read(tmp_path, text).datasets == ("powerlaw-n500-d4",)
 
 
 def test_sizes_that_are_not_understood_are_refused_with_how_to_write_them(tmp_path):

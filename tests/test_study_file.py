@@ -58,7 +58,8 @@ def test_the_graph_of_a_study_is_held_to_what_its_data_offer(tmp_path, table, sa
 
 
 def test_a_study_takes_a_generated_graph_with_sizes_in_its_name(tmp_path):
-    study = read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-d4"'))
+    unscaled = "[graph.protocol]\nrow_normalise = false\n"
+    study = read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-d4"') + unscaled)
     assert study.graph.dataset == "powerlaw-n500-d4"
     with pytest.raises(UserError, match=r"graph\.dataset: powerlaw-n500-q4: 'q4' is not understood"):
         read(tmp_path, ATTENTION.replace('"blocks"', '"powerlaw-n500-q4"'))

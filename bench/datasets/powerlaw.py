@@ -16,6 +16,7 @@ floating point only what IEEE 754 rounds correctly (+, x, /, square root).
 import json
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,7 @@ class PowerLaw:
     """The data set; see the head of the file."""
 
     info: DatasetInfo
+    has_signed_features: ClassVar[bool] = True
 
     def files(self) -> list[FileState]:
         """None: it is generated."""

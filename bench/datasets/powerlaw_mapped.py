@@ -8,6 +8,7 @@ mapping its files into memory: a batch touches the rows of its own nodes. Who as
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ class MappedPowerLaw:
     """The data set; see the head of the file."""
 
     info: DatasetInfo
+    has_signed_features: ClassVar[bool] = True
 
     @property
     def folder(self) -> Path:

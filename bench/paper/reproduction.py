@@ -28,10 +28,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from scipy import stats
 
-from bench.config import Frozen
+from bench.config import Frozen, Number, Positive, Whole
 from bench.paper.published import Published, Quantity
 from bench.summary import Contrast, Interval, contrast, holm, mean, std
 
@@ -44,12 +44,10 @@ MOST_FURTHER = 1000
 class Rule(Frozen):
     """What a table file may set of the rule above."""
 
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    width: PositiveFloat = 1.0  # limit of our interval's half-width, in published standard deviations
-    margin: PositiveFloat | None = (
-        None  # of equivalence where no standard deviation was published; in the metric's unit
-    )
-    least: Annotated[int, Field(ge=2)] = 5  # seeds before a spread is believed
+    confidence: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    width: Positive = 1.0  # limit of our interval's half-width, in published standard deviations
+    margin: Positive | None = None  # of equivalence where no standard deviation was published; in the metric's unit
+    least: Annotated[Whole, Field(ge=2)] = 5  # seeds before a spread is believed
     exact: bool = False  # a count: equal or not
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bench.config import Asked, Count, Many, Setting
+from bench.config import Asked, Count, Many, Number, Setting, Whole
 from bench.errors import unknown
 from bench.paper.published import Confidence, Printed, Published
 from bench.paper.reproduction import Rule
@@ -29,7 +29,7 @@ class PublishedRow(Asked):
     values: dict[str, Printed]
     runs: Count | None = None
     confidence: Confidence | None = None
-    reading_error: Annotated[float, Field(ge=0)] | None = None
+    reading_error: Annotated[Number, Field(ge=0)] | None = None
     note: str = ""
     not_run: str = ""  # why no part compares it, where that is not the table's reason
 
@@ -58,7 +58,7 @@ class SeedPlan(Asked):
 
     least: Many = 5
     most: Many = 20
-    beside: Annotated[int, Field(ge=0, le=10**4)] = 3
+    beside: Annotated[Whole, Field(ge=0, le=10**4)] = 3
 
 
 class Vary(Asked):
@@ -80,9 +80,9 @@ class Part(Asked):
     columns: dict[str, str] = {}  # column of the experiment (a data set) -> published column, if called otherwise
     seeds: SeedPlan = SeedPlan()
     # Instead of the rule's, where the published spread is much smaller than ours.
-    width: Annotated[float, Field(gt=0, le=100)] | None = None
+    width: Annotated[Number, Field(gt=0, le=100)] | None = None
     # Minutes that a seed takes, as far as is known before any was run: what no time budget holds is not begun.
-    seed_min: Annotated[float, Field(ge=0, le=10**6)] = 0.0
+    seed_min: Annotated[Number, Field(ge=0, le=10**6)] = 0.0
     instead_of: str = ""  # run only if that part cannot be run here
     lead: tuple[str, ...] = ()  # the back ends for most seeds, by preference: the first that is here and able
     vary: Vary | None = None
@@ -112,10 +112,10 @@ class TableFile(Asked):
     runs: Count | None = None
     protocol: str
     confidence: Confidence
-    reading_error: Annotated[float, Field(ge=0)] = 0.0
+    reading_error: Annotated[Number, Field(ge=0)] = 0.0
     not_run: str = "nothing here runs it"
     fetch: str = ""  # the command that would bring its data
-    budget_min: Annotated[float, Field(gt=0, le=10**6)] = 20.0
+    budget_min: Annotated[Number, Field(gt=0, le=10**6)] = 20.0
     rule: Rule = Rule()
     columns: dict[str, Column] = {}
     published: tuple[PublishedRow, ...] = ()
