@@ -85,6 +85,7 @@ class Grid:
             return self._run()
 
     def _run(self) -> int:
+        self._crew.reach()
         (self.folder.path / best_models.FOLDER).mkdir(parents=True, exist_ok=True)
         bring(self.experiment.datasets, self.display.say)
         self.forecast = self._foreseen()  # anew: of what was brought the jobs may be others

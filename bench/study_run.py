@@ -77,6 +77,7 @@ class StudyRun:
         todo = self.history.missing(asked)
         crew = self._crew(todo)
         with contextlib.closing(crew):
+            crew.reach()
             return self._follow(crew, todo)
 
     def expected_s(self, todo: Sequence[Job]) -> float:

@@ -3,11 +3,12 @@
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,8 +43,10 @@ def execute(arguments: argparse.Namespace) -> int:
         port = postgres.free_port()
         up.enter_context(ui.mlflow_server(results, database.url("mlflow"), port))
         say(f"Starting a Dask scheduler and {arguments.workers} workers ...")
-        scheduler = f"tcp://{HOST}:{postgres.free_port()}"
-        up.enter_context(_dask(results, "scheduler", "--host", HOST, "--port", scheduler.rpartition(":")[2]))
+        listening = postgres.free_port()
+        scheduler = f"tcp://{HOST}:{listening}"
+        process = up.enter_context(_dask(results, "scheduler", "--host", HOST, "--port", str(listening)))
+        _wait_for(process, listening)
         for number in range(arguments.workers):
             up.enter_context(_dask(results, "worker", scheduler, "--nthreads", "1", "--name", f"worker-{number}"))
         options = ["--cluster", scheduler, "--storage", database.url("optuna"), "--mlflow", f"http://{HOST}:{port}"]
@@ -79,6 +82,14 @@ def _dask(folder: Path, what: str, *options: str) -> Iterator[subprocess.Popen[b
             lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise UserError(f"the Dask {what} did not start: {lines[-1]}")
         yield process
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    """Until somebody listens, or the process that should has ended."""
+    while process.poll() is None:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.1)
 
 
 @contextmanager

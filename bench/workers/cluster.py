@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 import queue
+import socket
 import threading
 import time
 import uuid
@@ -21,7 +22,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, Security
 from distributed.client import ClosedClientError
-from distributed.comm import connect
+from distributed.comm import connect, parse_address, parse_host_port
 
 from bench.basis import Machine, build
 from bench.errors import UserError
@@ -36,6 +37,7 @@ from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
 CONNECT_S = 10
+REFUSED_S = 3  # time for a scheduler that is just starting, where its machine says at once that there is none
 PATIENCE_S = 10
 FETCH_S = 30  # a result is some kilobytes
 LOOK_EVERY_S = 2.0
@@ -73,6 +75,10 @@ class Cluster:
         self._has_news = threading.Event()  # a worker was found fit, or left
         self._stranded: Counter[str] = Counter()  # by job: how often it was called back
         self._look_at_s = 0.0
+
+    def reach(self) -> None:
+        """See `Workforce`."""
+        self._connected()
 
     def machine(self, device: str) -> Machine:
         """One of those that offer the device, kept for all of a run; waits for the first."""
@@ -255,9 +261,9 @@ class Cluster:
         try:
             asyncio.run(_reach(self._address))
             client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="gat-bench")
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, MemoryError) as problem:  # the last: another's answer, taken for a length
             raise UserError(
-                f"--cluster {self._address}: no Dask scheduler answers there ({type(problem).__name__}); "
+                f"--cluster {self._address}: no Dask scheduler answers there ({_short(problem)}); "
                 "start one with `dask scheduler`, or mend the address, as in tcp://127.0.0.1:8786"
             ) from None
         except (TypeError, RuntimeError) as problem:  # nothing to speak TLS with, or an address that is not TLS's
@@ -352,8 +358,35 @@ class Cluster:
 
 async def _reach(address: str) -> None:
     """Connect once, which raises what is wrong: a client that fails to start leaves a traceback when all ends."""
-    comm = await connect(address, timeout=CONNECT_S, **Security().get_connection_args("client"))
-    await comm.close()
+    await _knock(address)
+    async with asyncio.timeout(CONNECT_S):  # Dask's own ends before the other side must have said who it is
+        comm = await connect(address, timeout=CONNECT_S, **Security().get_connection_args("client"))
+        await comm.close()
+
+
+async def _knock(address: str) -> None:
+    """Return where something listens, or may: whoever does not answer may be slow, and Dask waits for that.
+
+    Raises:
+        OSError: nobody knows the host, or it refuses the port.
+        ValueError: it is no address.
+    """
+    scheme, place = parse_address(address)
+    if scheme != "tcp":
+        return
+    host, port = parse_host_port(place)
+    give_up_at_s = time.monotonic() + REFUSED_S
+    while True:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), REFUSED_S)
+            writer.close()
+            return
+        except (ConnectionRefusedError, socket.gaierror):
+            if time.monotonic() > give_up_at_s:
+                raise
+            await asyncio.sleep(TICK_S)
+        except (OSError, TimeoutError):
+            return
 
 
 def _fetched(future: Future) -> dict[str, Any] | None:
@@ -363,6 +396,10 @@ def _fetched(future: Future) -> dict[str, Any] | None:
             found: dict[str, Any] = future.result(timeout=FETCH_S)
             return found
     return None
+
+
+def _short(problem: Exception) -> str:
+    return (problem.strerror if isinstance(problem, OSError) else "") or type(problem).__name__
 
 
 def _failed(reason: str) -> Done:

@@ -30,6 +30,9 @@ class Crew:
     at_work: dict[str, str] = field(default_factory=dict)
     _resting: dict[str, Worker] = field(default_factory=dict, init=False)  # by slot: starting one costs seconds
 
+    def reach(self) -> None:
+        """Nothing to do: it is here."""
+
     def machine(self, device: str) -> Machine:
         """This one, for every device."""
         return this_machine(device)

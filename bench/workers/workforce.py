@@ -25,6 +25,14 @@ class Workforce(Protocol):
     at_work: dict[str, str]
     """Where -> what runs there now."""
 
+    def reach(self) -> None:
+        """Make sure that it is there, before anything is done for it.
+
+        Raises:
+            UserError: it is not.
+        """
+        ...
+
     def machine(self, device: str) -> Machine:
         """Which machine times a device's jobs."""
         ...
