@@ -147,6 +147,22 @@ def test_a_dry_run_names_rows_and_writes_nothing(tmp_path, capsys):
     assert re.search(r"^  in \d+ min at most, ", shown, flags=re.MULTILINE)
 
 
+def test_a_dry_run_says_which_rows_no_budget_holds_and_fetches_nothing_for_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    asked = ["tables", "gatv2-table1", "--jobs", "2", "--dry-run", "--results", str(tmp_path / "results")]
+    assert cli.main(asked) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "arxiv-1-head/gat/ogbn_arxiv/fused: no new ones: 5 seeds would take 1 h 40 min, 30 min of the time budget of "
+        "30 min would be left; name the row (--only) or ask for it (--seeds)" in shown
+    )
+    assert "then up to" not in shown
+    assert "fetched first" not in shown
+    assert cli.main([*asked, "--minutes", "250", "--only", "arxiv-1-head/gat/ogbn_arxiv/fused"]) == 0
+    assert "5 seeds, then up to 10" in capsys.readouterr().out
+
+
 def test_a_dry_run_says_of_rows_without_seeds_how_they_are_got(tmp_path, capsys):
     assert cli.main(["tables", "gatv2-table9", "--dry-run", "--results", str(tmp_path)]) == 0
     assert "/pubmed/scatter: none unless named (--only) or asked for (--seeds)" in capsys.readouterr().out

@@ -200,3 +200,20 @@ def test_one_row_can_be_run_alone(told, tmp_path):
     kind = told({("gat", "a"): STEADY, ("gat", "b"): WILD})
     reproduction_of(told_table(), tmp_path, only=("ours/gat/a/slow",)).run()
     assert {line.id for line in kind.seeds} == {"ours/gat/a/slow"}
+
+
+def test_what_is_foreseen_is_what_the_budget_begins_and_no_more_than_it_holds(told, tmp_path):
+    told({("gat", "a"): WILD, ("gat", "b"): WILD})  # a seed takes 10 s, two run at once
+    first = reproduction_of(told_table(), tmp_path, seeds=1)
+    first.run()
+    run = reproduction_of(told_table(), tmp_path, minutes=0.3)  # room for three seeds, of 18 s
+    foreseen = [(row.require_line().id, seeds, bool(short)) for row, seeds, short in run.foreseen()]
+    assert foreseen == [
+        ("ours/gat/a/fast", 3, False),  # two more: 10 s
+        ("ours/gat/b/fast", 3, True),
+        ("ours/gat/a/slow", 2, False),  # one more: 5 s
+        ("ours/gat/b/slow", 2, True),
+    ]
+    row = next(iter(run.state.compared()))
+    assert run.most(row, 3) == 4
+    assert reproduction_of(told_table(), tmp_path).most(row, 3) == 12

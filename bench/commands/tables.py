@@ -125,12 +125,12 @@ def _summary(states: Sequence[PaperTable]) -> str:
 def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None:
     run = Reproduction(name, table, _means(_folder(name, arguments), PlainDisplay(), arguments), _ask(arguments))
     say(f"{name}: {table.title}")
-    planned = list(run.planned())
-    for row, seeds in planned:
+    planned = list(run.foreseen())
+    for row, seeds, short in planned:
         recorded = f" ({row.tried} recorded)" if row.tried else ""
-        most = row.require_part().seeds.most
-        say(f"  {row.require_line().id}: {_seeds(seeds, most, fixed=run.ask.fixed)}{recorded}")
-    if absent := lacking.absent(name for row, _ in planned for name in _datasets_of(row)):
+        say(f"  {row.require_line().id}: {_seeds(run, row, seeds, short)}{recorded}")
+    begun = [row for row, seeds, short in planned if seeds and not short]
+    if absent := lacking.absent(name for row in begun for name in _datasets_of(row)):
         say(f"  fetched first, if it can be: {', '.join(absent)} (`bench data {' '.join(absent)} --fetch`)")
     if run.ask.fixed:
         say("  however long it takes: so many seeds were asked for")
@@ -138,11 +138,14 @@ def _dry_run(name: str, table: TableFile, arguments: argparse.Namespace) -> None
         say(f"  in {roughly(60 * (arguments.minutes or table.budget_min))} at most, the most uncertain rows longest")
 
 
-def _seeds(first: int, most: int, *, fixed: bool) -> str:
-    """What is planned for a row: "3 seeds, then up to 40"."""
-    if fixed:
-        return f"{first} seeds"
-    return f"{first} seeds, then up to {most}" if first else "none unless named (--only) or asked for (--seeds)"
+def _seeds(run: Reproduction, row: Row, first: int, short: str) -> str:
+    """What is planned for a row: "3 seeds, then up to 40"; or why nothing is."""
+    if not first:
+        return "none unless named (--only) or asked for (--seeds)"
+    if short:
+        return f"no new ones: {short}; name the row (--only) or ask for it (--seeds)"
+    most = run.most(row, first)
+    return f"{first} seeds, then up to {most}" if most > first else f"{first} seeds"
 
 
 def _means(folder: ResultsFolder, shown: Display, arguments: argparse.Namespace) -> Means:

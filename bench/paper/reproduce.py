@@ -68,6 +68,26 @@ class Reproduction:
         for row in self._asked():
             yield row, self._first_target(row)
 
+    def foreseen(self) -> Iterator[tuple[Row, int, str]]:
+        """As `planned`, and why none of a row's seeds is begun, as far as is known by now what a seed takes."""
+        left_s = self._left_s()
+        for row, seeds in self.planned():
+            needed_s = max(0.0, self._needed_s(row, seeds))
+            if self.ask.fixed or needed_s <= left_s:
+                left_s -= needed_s
+                yield row, seeds, ""
+            else:
+                left = f"{roughly(max(0.0, left_s))} of the time budget of {roughly(self._allowed_s())}"
+                yield row, seeds, f"{seeds - row.tried} seeds would take {roughly(needed_s)}, {left} would be left"
+
+    def most(self, row: Row, seeds: int) -> int:
+        """As many as a row can come to, `seeds` at first: what the file allows, as far as the time budget holds it."""
+        if self.ask.fixed or row.rule.exact or not (row.leads or self.ask.only):
+            return seeds
+        seed_s, most = self._needed_s(row, row.tried + 1), row.require_part().seeds.most
+        held = min(most, row.tried + int(self._left_s() / seed_s)) if seed_s else most
+        return max(seeds, held)
+
     def run(self) -> int:
         """Run what is missing; returns how many jobs ended in an error."""
         errors = 0
