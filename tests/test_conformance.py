@@ -114,7 +114,7 @@ class DropsBeforeTheSoftmax(Broken):
 
 class _DroppedScores:
     def __init__(self, operator, layer):
-        self.init, self.terms = operator.init, operator.terms
+        self.shapes, self.init, self.terms = operator.shapes, operator.init, operator.terms
         self.score = lambda *given: F.dropout(operator.score(*given), layer.probability, layer.training)
 
 
