@@ -15,7 +15,7 @@ from bench.task import DatasetInfo
 from bench.training.parts import has_own_sampler
 from implementations.contract import Sampling
 
-FOLDER = Path(__file__).parent / "experiments"
+FOLDER = toml_file.EXPERIMENTS
 Trained = Experiment | AttentionGraph
 """What says how networks are trained on data sets."""
 

@@ -13,12 +13,13 @@ from typing import Any, BinaryIO, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from bench import records
+from bench import records, toml_file
 from bench.config import Experiment
-from bench.errors import UserError, naming
+from bench.errors import UserError, naming, unknown
 from bench.study_config import SCHEMAS, AttentionStudy, LookupStudy, Study
 
 SNAPSHOT = "experiment.json"
+TABLE_SNAPSHOT = "paper-table.json"
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -56,8 +57,20 @@ class ResultsFolder:
         """
         asked = read_snapshot(self.path / SNAPSHOT, _schema, "experiment")
         if asked is None:
-            raise UserError(f"{self.path}: nothing was run here; `bench run {self.name}` does")
+            raise UserError(f"{self.path}: {self._emptiness()}")
         return asked
+
+    def _emptiness(self) -> str:
+        """Why no experiment was asked here, and what would bring one, or what may have been meant."""
+        if (self.path / TABLE_SNAPSHOT).exists():
+            return f"holds a paper's table, which has no grid of cells; `bench report {self.name}` prints it"
+        experiments, tables = toml_file.names(toml_file.EXPERIMENTS), toml_file.names(toml_file.TABLES)
+        if self.name in experiments:
+            return f"nothing was run here; `bench run {self.name}` does"
+        if self.name in tables:
+            return f"nothing was run here; `bench tables {self.name}` does"
+        own = [path.parent.name for path in self.path.parent.glob(f"*/{SNAPSHOT}")]  # of files of somebody's own
+        return f"nothing was run here; {unknown('experiment or table', self.name, {*experiments, *tables, *own})}"
 
     def write_experiment(self, experiment: Experiment | Study) -> None:
         """Keep what is asked beside what comes out, so that views can be rebuilt without the file."""

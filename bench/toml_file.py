@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from bench.errors import UserError, unknown
 
+EXPERIMENTS, TABLES = (Path(__file__).parent / name for name in ("experiments", "tables"))
+"""Folders of the files that come with the project."""
+
 Schema = TypeVar("Schema", bound=BaseModel)
 
 # Where a value may be one of several things, pydantic puts into an error's place which of them it tried.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from bench import toml_file
 from bench.errors import UserError, unknown
-from bench.folder import ResultsFolder, read_snapshot, write_atomically
+from bench.folder import TABLE_SNAPSHOT, ResultsFolder, read_snapshot, write_atomically
 from bench.kind import Line
 from bench.paper.published import Published
 from bench.paper.table import Part, TableFile
 from bench.plugins import EXPERIMENT_KINDS
 
-FOLDER = Path(__file__).parent.parent / "tables"
-SNAPSHOT = "paper-table.json"
+FOLDER = toml_file.TABLES
+SNAPSHOT = TABLE_SNAPSHOT
 
 
 @cache
