@@ -51,24 +51,36 @@ def test_a_locked_store_is_not_taken_for_a_damaged_one(results):
             mlflow_store.damage(results / mlflow_store.NAME, wait_s=0.01)
 
 
-def test_four_processes_may_create_the_store_at_once(tmp_path, capfd):
+def race(folders: list[Path], uri: str | None) -> list[int | None]:
+    """Exit codes of processes that open a store at once, each for its folder."""
     # Forks, because each fresh process would import MLflow first and the race would be over.
     context = multiprocessing.get_context("fork")
-    start = context.Barrier(4)
-    racers = [context.Process(target=create, args=(tmp_path / "results", start)) for _ in range(4)]
+    start = context.Barrier(len(folders))
+    racers = [context.Process(target=create, args=(uri, folder, start)) for folder in folders]
     for racer in racers:
         racer.start()
     for racer in racers:
         racer.join()
-    assert [racer.exitcode for racer in racers] == [0, 0, 0, 0]
+    return [racer.exitcode for racer in racers]
+
+
+def create(uri: str | None, results: Path, start: Any) -> None:
+    start.wait()
+    assert Tracking(uri, results).heal() == 0
+
+
+def test_four_processes_may_create_the_store_at_once(tmp_path, capfd):
+    assert race([tmp_path / "results"] * 4, None) == [0, 0, 0, 0]
     assert capfd.readouterr() == ("", "")  # not a word of MLflow's or alembic's either
     made = {path.name for path in (tmp_path / "results").iterdir()}
-    assert made == {mlflow_store.NAME, mlflow_store.FOLDER_NAME, ".mlflow.lock"}
+    assert made == {mlflow_store.NAME, mlflow_store.FOLDER_NAME, ".mlflow.lock", ".mlflow.db.lock"}
 
 
-def create(results: Path, start: Any) -> None:
-    start.wait()
-    assert Tracking(None, results).heal() == 0
+def test_so_may_those_of_several_results_folders_that_share_one(tmp_path, capfd):
+    store = tmp_path / "shared" / "mlflow.db"
+    assert race([tmp_path / f"results-{number}" for number in range(3)], sqlite_file.url(store)) == [0, 0, 0]
+    assert capfd.readouterr() == ("", "")
+    assert {path.name for path in store.parent.iterdir()} == {store.name, ".mlflow.db.lock"}
 
 
 @pytest.mark.parametrize("folder", ["with space", "Käfig-größe", "100%20", "what?", "a#b&c's"])

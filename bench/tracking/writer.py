@@ -160,21 +160,28 @@ class Tracking:
             raise TrackingUnavailable(message) from problem
 
     def _prepare(self, path: Path) -> None:
-        """Have a sound store at `path`."""
+        """Have a sound store at `path`; one process at a time, for other results folders may write to it, too."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_WAIT_S):
+            self._set_aside_damaged(path)
+            if not path.exists() or path.stat().st_size == 0:
+                self._create(path)
+
+    def _set_aside_damaged(self, path: Path) -> None:
         if found := mlflow_store.damage(path):
             aside = sqlite_file.set_aside(path)
             self.notices.append(
                 f"the MLflow store {path} was damaged ({found}): it is now called {aside.name}, and a fresh one "
                 "takes its place"
             )
-        if not path.exists() or path.stat().st_size == 0:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # MLflow takes seconds to create its tables and cannot go on from a half-made store: rename a whole one.
-            unfinished = path.with_name(f".{path.name}.unfinished")
-            for leftover in path.parent.glob(unfinished.name + "*"):  # of a process that was killed here
-                leftover.unlink()
-            create_tables(unfinished, self._artifacts_uri())
-            unfinished.replace(path)
+
+    def _create(self, path: Path) -> None:
+        """MLflow takes seconds to create its tables and cannot go on from a half-made store: rename a whole one."""
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        for leftover in path.parent.glob(unfinished.name + "*"):  # of a process that was killed here
+            leftover.unlink()
+        create_tables(unfinished, self._artifacts_uri())
+        unfinished.replace(path)
 
     def _artifacts_uri(self, name: str = "") -> str:
         return (self._results / mlflow_store.ARTIFACTS / name).as_uri()
