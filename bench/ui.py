@@ -171,15 +171,23 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 def say_links(address: str, shown: str) -> None:
     """Where to look: a line for each experiment at `address`, which people see as `shown`."""
-    experiments = {found["name"]: found["experiment_id"] for found in _experiments(address, shown)}
+    experiments = {found["name"]: found for found in _experiments(address, shown)}
     cells = sorted(name for name in experiments if pages.jobs_name(name) in experiments)
     if not cells:
         raise UserError(f"{shown}: nothing has been run into this MLflow yet; `make bench` does")
     say(f"MLflow is at {shown}/")
     for name in cells:
-        say(f"  {name}: {shown}/{pages.link(experiments[name], pages.CELLS)}")
-        jobs_id = experiments[pages.jobs_name(name)]
-        say(f"    its jobs: {shown}/{pages.link(jobs_id, pages.JOBS)}")
+        for words, link in _links(name, experiments[name], experiments[pages.jobs_name(name)]):
+            say(f"  {words}: {shown}/{link}")
+
+
+def _links(name: str, cells: dict[str, Any], jobs: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    cells_id, jobs_id = cells["experiment_id"], jobs["experiment_id"]
+    yield name, pages.link(cells_id, pages.CELLS)
+    yield "  as charts", pages.charts_link(cells_id, pages.CELLS)
+    yield "  its jobs", pages.link(jobs_id, pages.JOBS)
+    if pages.has_view({tag["key"]: tag["value"] for tag in jobs.get("tags", [])}, pages.TRIALS):
+        yield "  its tuning, as charts", pages.charts_link(jobs_id, pages.TRIALS)
 
 
 def _experiments(address: str, shown: str) -> list[dict[str, Any]]:

@@ -5,12 +5,14 @@ saved view, which is an experiment tag, brings columns, order and filter; a link
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 from urllib.parse import quote
 
 from bench.config import Experiment
 from bench.study_config import Study
+from bench.tracking import charts
 from bench.work import CellKey
 
 KIND_TAG = "gat_bench"
@@ -18,7 +20,7 @@ KIND_TAG = "gat_bench"
 
 CELLS = "cells"
 JOBS = "jobs"
-_TRIALS = "trials"
+TRIALS = "trials"
 
 NOTE_TAG = "mlflow.note.content"
 _VIEW_TAG = "mlflow.sharedViewState."
@@ -52,13 +54,23 @@ def link(experiment_id: str, view: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{_MACHINE_LEARNING}&viewStateShareKey={_view_id(view)}"
 
 
+def has_view(tags: Mapping[str, str], view: str) -> bool:
+    """Whether an experiment with these tags has the saved view."""
+    return _VIEW_TAG + _view_id(view) in tags
+
+
+def charts_link(experiment_id: str, view: str) -> str:
+    """The same, opened on the charts of the view."""
+    return f"{link(experiment_id, view)}&compareRunsMode=CHART"
+
+
 def cells_tags(name: str, experiment: Experiment | Study, jobs_id: str, created_ms: int) -> dict[str, str]:
     """Tags of the experiment that people compare."""
     return {
         KIND_TAG: CELLS,
         "mlflow.experimentKind": "custom_model_development",
         NOTE_TAG: _cells_note(name, experiment, jobs_id),
-        **_saved(_View(CELLS, "Back ends compared", _cell_columns(experiment), order="tags.`order`"), created_ms),
+        **_saved(_cells_view(experiment), created_ms),
     }
 
 
@@ -77,14 +89,14 @@ def table_tags(name: str, title: str, description: str, jobs_id: str, created_ms
     }
 
 
-def jobs_tags(name: str, created_ms: int) -> dict[str, str]:
-    """Tags of the experiment that holds jobs and trials."""
+def jobs_tags(name: str, created_ms: int, asked: Experiment | Study | None = None) -> dict[str, str]:
+    """Tags of the experiment that holds jobs and trials, and of what was asked the settings that were tuned."""
     return {
         KIND_TAG: JOBS,
         "mlflow.experimentKind": "custom_model_development",
         NOTE_TAG: _jobs_note(name),
         **_saved(_View(JOBS, "Jobs", _JOB_COLUMNS, "tags.level = 'job'"), created_ms),
-        **_saved(_TRIALS_VIEW, created_ms),
+        **(_saved(_trials_view(sorted(asked.tuning.space)), created_ms) if _is_tuned(asked) else {}),
     }
 
 
@@ -118,6 +130,8 @@ class _View:
     filter: str = ""
     order: str = ""  # newest first if empty
     ascending: bool = True
+    cards: tuple[charts.Card, ...] = ()
+    cards_title: str = ""
 
 
 def _saved(view: _View, created_ms: int) -> dict[str, str]:
@@ -128,6 +142,7 @@ def _saved(view: _View, created_ms: int) -> dict[str, str]:
         "runsHiddenMode": "SHOW_ALL",
         **({"searchFilter": view.filter} if view.filter else {}),
         **({"orderByKey": view.order, "orderByAsc": view.ascending} if view.order else {}),
+        **(charts.state(view.cards_title, view.cards) if view.cards else {}),
     }
     envelope = {"name": view.title, "createdAt": created_ms, "state": json.dumps(state)}
     return {_VIEW_TAG + _view_id(view.id): json.dumps(envelope)}
@@ -200,22 +215,47 @@ _TRIAL_COLUMNS = {
 }
 
 
-# In any other than MLflow's own order, trials are listed one by one instead of folded under their study.
-_TRIALS_VIEW = _View(
-    _TRIALS,
-    "Trials of the tuning studies",
-    _TRIAL_COLUMNS,
-    "tags.level = 'trial'",
-    "metrics.`accuracy_validation_pct`",
-    ascending=False,
-)
+def _cells_view(experiment: Experiment | Study) -> _View:
+    drawn: tuple[charts.Card, ...] = ()
+    if isinstance(experiment, Experiment):
+        drawn = tuple(
+            charts.scatter(f"{track}/edges_per_s", "accuracy_test_pct_mean") for track in experiment.timing.tracks
+        )
+    return _View(
+        CELLS,
+        "Back ends compared",
+        _cell_columns(experiment),
+        order="tags.`order`",
+        cards=drawn,
+        cards_title="Accuracy against throughput: right and up is better",
+    )
+
+
+def _is_tuned(asked: Experiment | Study | None) -> TypeGuard[Experiment]:
+    return isinstance(asked, Experiment) and asked.tuning.trials > 0
+
+
+def _trials_view(settings: Sequence[str]) -> _View:
+    # In any other than MLflow's own order, trials are listed one by one instead of folded under their study.
+    drawn = charts.parallel(["operator", *settings], ["accuracy_validation_pct"])
+    return _View(
+        TRIALS,
+        "Trials of the tuning studies",
+        _TRIAL_COLUMNS,
+        "tags.level = 'trial'",
+        "metrics.`accuracy_validation_pct`",
+        ascending=False,
+        cards=(drawn,),
+        cards_title="The settings that were tried, and what they reached",
+    )
 
 
 def _cells_note(name: str, experiment: Experiment | Study, jobs_id: str) -> str:
     report = _filtered(jobs_id, "tags.level = 'report'")
+    trials = f"[trials]({link(jobs_id, TRIALS)}), [as parallel coordinates]({charts_link(jobs_id, TRIALS)}) · "
     return (
         f"**{experiment.title}** · [jobs: seeds, timing rounds, parity, tuning]({link(jobs_id, JOBS)}) · "
-        f"[trials]({link(jobs_id, _TRIALS)}) · [table, plots and page]({report})\n\n"
+        f"{trials if _is_tuned(experiment) else ''}[table, plots and page]({report})\n\n"
         f"{experiment.description}\n\n"
         f"`{name}` has one run per cell: a back end running an operator on a data set on a device. Compare like with "
         "like: filter by `params.operator` and `params.dataset`, or select runs and press *Compare*. Grouping by "

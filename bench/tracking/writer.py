@@ -106,7 +106,7 @@ class Tracking:
         """
         with self._exclusively(), self._telling(name):
             cells, jobs = self._experiment(name), self._experiment(pages.jobs_name(name))
-            self._store.describe(jobs, pages.jobs_tags(name, jobs.creation_time))
+            self._store.describe(jobs, pages.jobs_tags(name, jobs.creation_time, experiment))
             self._store.describe(cells, pages.cells_tags(name, experiment, jobs.experiment_id, cells.creation_time))
             for record in latest(list(records)).values():
                 self._sync_job(jobs.experiment_id, record)
