@@ -39,6 +39,11 @@ def test_the_page_opens_with_the_verdicts_of_every_experiment(html):
     assert "fused_step_pruned is" not in opening  # another amount of work: it is ranked nowhere
 
 
+def test_what_the_records_can_show_has_its_section(html):
+    there = {"accuracy", "speed", "memory", "trade-off", "roofline", "papers", "parity", "semantics", "environment"}
+    assert set(re.findall(r'<section id="([\w-]+)"', html)) == {"verdicts", *there}
+
+
 def test_an_unreadable_folder_is_named_and_the_others_are_shown(html):
     assert "torn/experiment.json: cannot be read" in html
     assert "<b>" not in html
@@ -120,6 +125,16 @@ def test_the_page_fits_its_window_and_axe_finds_nothing(page, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_on_paper_every_table_is_whole_and_what_only_a_screen_can_do_is_left_out(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 upright, less margins of 1 cm
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("[...document.querySelectorAll('table')].filter((one) => !one.offsetHeight).length") == 0
+    assert page.evaluate("document.querySelectorAll('details:not([open])').length") > 0
+    assert not page.locator(".filter").is_visible()
 
 
 def test_a_mark_says_what_it_is_under_the_pointer(page):
