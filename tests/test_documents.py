@@ -201,3 +201,40 @@ def test_every_target_and_file_that_a_page_names_exists(page):
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
     named = re.findall(r"`((?:bench|implementations|tests|results/reference)/[\w./-]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+PLAIN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "results/README.md")]
+STANDS_FOR = {"ADDRESS": "https://example.org", "my-table.toml": "loss.toml", "my.toml": "sharing.toml"}
+NOT_FOLLOWED = re.compile(
+    r"make (check|test|docs|soak|screenshots|perf)|BEFORE|NAME(?!=)|--into|--backends mine|--cluster"
+    r"|bench (run --retime|report)$"
+)
+"""What tests and builds, a loop of the shell's, what has a word that stands for anything, and what would write into a
+document."""
+
+
+def told(page):
+    """Commands of a page that is read as it stands: indented lines, and those in the middle of a sentence."""
+    text = page.read_text()
+    lines = re.findall(r"^    ((?:make|bench|\.venv/bin/bench) .*?)(?:  +#.*)?$", text, flags=re.MULTILINE)
+    within = re.findall(r"`((?:make|bench|\.venv/bin/bench) [^`]+)`", text)
+    found = dict.fromkeys(command.replace("\n", " ") for command in [*lines, *within])
+    return [command for command in found if not NOT_FOLLOWED.search(command)]
+
+
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [(page, command) for page in PLAIN for command in told(page)],
+    ids=lambda value: value if isinstance(value, str) else value.stem,
+)
+def test_every_command_of_a_page_outside_the_site_does_what_it_says(page, command, reader, tmp_path):
+    for name, kind in (("sharing", "experiment"), ("loss", "table")):
+        (tmp_path / f"{name}.toml").write_text(blocks(ROOT / "CONTRIBUTING.md", f"toml {kind}")[0])
+    shutil.copytree(ROOT / "results/reference/labml-cora", tmp_path / "results/labml-cora")
+    if "results/reference" in command:  # what it asks of is written to
+        shutil.copytree(ROOT / "results/reference", tmp_path / "results/reference")
+    for word, real in STANDS_FOR.items():
+        command = command.replace(word, real)
+    saved = tmp_path / "page.md"
+    saved.write_text(f"```sh\n{command}\n```\n")
+    assert [codes for codes in reader(saved).values() if any(codes)] == []
