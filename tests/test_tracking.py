@@ -86,7 +86,7 @@ def test_a_tuned_setting_replaces_the_file_s_own(results):
 
 def test_accuracies_of_a_fit_are_percent(results):
     sync(results, build.fits(PYG, (0.815,)))
-    fit = by_name(jobs(results))[f"fit seed 0 · {PYG}"]
+    fit = by_name(jobs(results))[f"fit seed 0000 · {PYG}"]
     assert fit.data.metrics["accuracy_test_pct"] == pytest.approx(81.5)
     assert fit.data.metrics["curve/accuracy/validation_pct"] == pytest.approx(80.5)
 
@@ -95,7 +95,7 @@ def test_curves_are_complete_and_their_times_lie_within_the_job(results):
     curve = tuple(1 / epoch for epoch in range(1, 701))
     record = with_curves(build.fit(PYG, 0, 0.8), {"train_loss": curve, "validation_loss": curve})
     sync(results, [record])
-    run = by_name(jobs(results))[f"fit seed 0 · {PYG}"]
+    run = by_name(jobs(results))[f"fit seed 0000 · {PYG}"]
     points = client(results).get_metric_history(run.info.run_id, "curve/train_loss")
     assert [point.step for point in points] == list(range(1, 701))
     assert tuple(point.value for point in points) == curve
@@ -106,7 +106,7 @@ def test_curves_are_complete_and_their_times_lie_within_the_job(results):
 def test_a_loss_that_is_not_a_number_leaves_a_gap_instead_of_a_giant(results):
     record = with_curves(build.fit(PYG, 0, 0.8), {"train_loss": (1.0, float("inf"), float("nan"), 0.5)})
     sync(results, [record])
-    run = by_name(jobs(results))[f"fit seed 0 · {PYG}"]
+    run = by_name(jobs(results))[f"fit seed 0000 · {PYG}"]
     points = client(results).get_metric_history(run.info.run_id, "curve/train_loss")
     assert [(point.step, point.value) for point in points] == [(1, 1.0), (4, 0.5)]
 
@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_a_number_leaves_a_gap_instead_of_a_giant(results):
 def test_a_timing_round_shows_every_sample_in_milliseconds(results):
     record = build.speed(PYG, 0, {"as_shipped": 0.02})
     sync(results, [record])
-    run = by_name(jobs(results))[f"speed round 0, 1 threads · {PYG}"]
+    run = by_name(jobs(results))[f"speed round 000, 001 threads · {PYG}"]
     points = client(results).get_metric_history(run.info.run_id, "as_shipped/train_step_ms")
     assert [point.value for point in points] == [
         1e3 * seconds for seconds in record.outcome.tracks["as_shipped"].train.seconds
@@ -124,7 +124,7 @@ def test_a_timing_round_shows_every_sample_in_milliseconds(results):
 def test_the_artifact_of_a_job_is_its_record(results):
     record = build.fit(PYG, 0, 0.8)
     sync(results, [record])
-    run = by_name(jobs(results))[f"fit seed 0 · {PYG}"]
+    run = by_name(jobs(results))[f"fit seed 0000 · {PYG}"]
     path = Path(client(results).download_artifacts(run.info.run_id, "record.json"))
     assert Record.model_validate_json(path.read_text()) == record
 

@@ -12,19 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from bench.config import Experiment, Setting
 from bench.outcomes import Attended, Checked, LookedUp, NotDone, Outcome, Tuned
 from bench.records import Record
 from bench.study_config import Study
 from bench.task import DatasetInfo
+from bench.tracking import names, notes
 from bench.tracking.pages import NOTE_TAG, JobsPage, cell_note
 from bench.tracking.points import Point, of_numbers, of_outcome, of_summary, of_trial, safe
-from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
+from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, SpeedJob, TuneJob
 
-LAYOUT = "1"
-"""Part of a job run's identity: with another layout, the runs are written anew."""
+LAYOUT = "2"
+"""Part of the identity of a job's or report's run: with another layout, the runs are written anew."""
 
 MAX_VALUE = 6000  # characters of a parameter or tag; MLflow cuts longer ones with a warning
 NO_FAULT = frozenset({"done", "passed", "partial", "not_run", "unsupported", "budget"})
@@ -105,6 +106,7 @@ def of_record(record: Record) -> Content:
     start_ms, end_ms = _span_ms(record)
     status, reason = _status(record.outcome)
     about = {
+        NOTE_TAG: notes.of_job(record),
         "level": "job",
         "cell": str(record.key),
         "job": record.id,
@@ -114,7 +116,7 @@ def of_record(record: Record) -> Content:
         **({"reason": reason} if reason else {}),
     }
     return Content(
-        name=_job_name(record.job),
+        name=names.of_job(record.job),
         start_ms=start_ms,
         end_ms=end_ms,
         tags=_texts(about) | _environment(record),
@@ -125,10 +127,10 @@ def of_record(record: Record) -> Content:
     )
 
 
-def of_report(name: str, files: Sequence[Path], digest: str, now_ms: int) -> Content:
+def of_report(name: str, files: Sequence[Path], identity: str, now_ms: int) -> Content:
     """The run that holds the report's files, since MLflow attaches files to runs only."""
-    tags = {"level": "report", "record": digest, "status": "done"}
-    return Content(f"report of {name}", now_ms, now_ms, tags, files=files)
+    tags = {NOTE_TAG: notes.of_report(files), "level": "report", "record": identity, "status": "done"}
+    return Content(names.of_report(name), now_ms, now_ms, tags, files=files)
 
 
 def _of_cell(
@@ -191,36 +193,17 @@ def _status(outcome: Outcome) -> tuple[str, str]:
     return "done", ""
 
 
-def _job_name(job: Job) -> str:
-    """What was done comes first, because MLflow cuts names in its lists."""
-    match job:
-        case FitJob() | LookupJob() | AttentionJob():
-            return f"{job.phase} seed {job.seed} · {job.key}"
-        case SpeedJob():
-            replica = ", replica" if job.replica else ""
-            return f"speed round {job.round}, {job.threads} threads{replica} · {job.key}"
-        case ParityJob():
-            return f"parity · {job.key}"
-        case TuneJob():
-            return f"tune · {_study_name(job)}"
-    assert_never(job)
-
-
-def _study_name(job: Job) -> str:
-    shared = isinstance(job, TuneJob) and job.shared
-    return f"{job.operator} · {job.dataset}" if shared else str(job.key)
-
-
 def _trials(record: Record, start_ms: int, end_ms: int) -> Iterator[Content]:
-    if not isinstance(record.outcome, Tuned):
+    if not isinstance(record.outcome, Tuned) or not isinstance(record.job, TuneJob):
         return
     about: dict[str, Setting] = {"operator": record.key.operator, "dataset": record.key.dataset}
     for trial in record.outcome.trials:
         yield Content(
-            name=f"trial {trial.number} · {_study_name(record.job)}",
+            name=names.of_trial(record.job, trial.number),
             start_ms=start_ms,
             end_ms=end_ms,
             tags={
+                NOTE_TAG: notes.of_trial(record.job),
                 "level": "trial",
                 "phase": "tune",
                 "state": trial.state,

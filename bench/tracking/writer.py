@@ -201,13 +201,13 @@ class Tracking:
     def _sync_report(self, jobs_id: str, name: str) -> None:
         folder = self._results / name
         files = sorted(path for pattern in _REPORT_FILES for path in folder.glob(pattern))
-        digest = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+        identity = f"{runs.LAYOUT}/{sha256(b''.join(path.read_bytes() for path in files)).hexdigest()}"
         if files:
             self._jobs.sync(
                 jobs_id,
                 "tags.level = 'report'",
-                digest,
-                lambda: runs.of_report(name, files, digest, now_ms()),
+                identity,
+                lambda: runs.of_report(name, files, identity, now_ms()),
             )
 
 
