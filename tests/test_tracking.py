@@ -155,15 +155,19 @@ def test_a_long_reason_is_cut_to_what_mlflow_takes(results):
     assert job.data.tags["reason"] == "x" * 6000
 
 
-def test_the_report_s_files_are_attached_once(results):
-    (results / NAME).mkdir()
+def test_the_report_s_files_and_plots_are_attached_once(results):
+    (results / NAME / "plots").mkdir(parents=True)
     (results / NAME / "table.md").write_text("| a |")
+    (results / NAME / "plots" / "cora.png").write_bytes(b"of a plot")
     sync(results, some_records())
     first = by_name(jobs(results))[f"report of {NAME}"]
     sync(results, some_records())
     (report,) = [run for run in jobs(results) if run.info.run_name == f"report of {NAME}"]
     assert report.info.run_id == first.info.run_id
-    assert [file.path for file in client(results).list_artifacts(report.info.run_id)] == ["table.md"]
+    attached = [file.path for file in client(results).list_artifacts(report.info.run_id)]
+    assert sorted(attached) == ["cora.png", "table.md"]
+    plot = Path(client(results).download_artifacts(report.info.run_id, "cora.png"))
+    assert plot.read_bytes() == b"of a plot"
 
 
 def test_a_changed_report_replaces_the_former(results):
