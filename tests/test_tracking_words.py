@@ -1,12 +1,13 @@
 """What MLflow's pages say in words: names of runs that sort, and a description of each experiment and run."""
 
 import fnmatch
+import json
 import re
 from pathlib import Path
 
 import pytest
 import record_builders as build
-from tracking_tools import GRID, NAME, PYG, client, jobs, runs, some_records, sync, with_store
+from tracking_tools import DGL, GRID, NAME, PYG, client, jobs, runs, some_records, sync, with_store
 
 from bench.config import Architecture, Protocol, Training
 from bench.outcomes import Attended, Attention, HeadAttention, LookedUp
@@ -76,6 +77,18 @@ def attended() -> Record:
 )
 def test_names_sort_as_their_numbers_do(named):
     assert sorted(named) == named
+
+
+def test_the_jobs_page_keeps_a_cell_s_jobs_together_in_the_order_of_their_seeds(results):
+    sync(results, [fit for cell in (PYG, DGL) for fit in build.fits(cell, [0.8] * 11)])
+    tags = client(results).get_experiment_by_name(jobs_name(NAME)).tags
+    view = json.loads(json.loads(tags["mlflow.sharedViewState.gat-bench-jobs"])["state"])
+    assert [key["groupByData"] for key in view["groupBy"]["groupByKeys"]] == ["cell", "phase"]
+    ordered = sorted(jobs(results), key=lambda run: run.data.tags["order"])
+    assert view["orderByKey"] == "tags.`order`"
+    assert [(run.data.tags["cell"], run.data.params["seed"]) for run in ordered] == [
+        (str(cell), str(seed)) for cell in (DGL, PYG) for seed in range(11)
+    ]
 
 
 def test_runs_that_an_earlier_version_named_are_renewed_by_the_next_sync(results, monkeypatch):

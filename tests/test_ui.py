@@ -153,6 +153,26 @@ def test_in_a_browser_the_charts_show_each_back_end_by_accuracy_and_throughput(u
         assert said == [f"{track}/edges_per_s", "accuracy_test_pct_mean"]
 
 
+def test_in_a_browser_seeds_and_rounds_fold_under_their_back_end(ui, page):
+    page.goto(ui.links()[2], timeout=120_000)
+    wait_for(page, "fit seed 0000 · pyg · gat · cora · cpu")
+    rows = page.locator(".ag-pinned-left-cols-container [role=row]").all_inner_texts()
+    shown = [re.search(r"(Group|fit|speed|tune)\b[^\n]+", row)[0] for row in rows]
+    assert shown == [
+        *grouped("dgl · gat · cora · cpu", fit=["seed 0000", "seed 0001"], speed=["round 000, 001 threads"]),
+        *grouped("pyg · gat · cora · cpu", fit=["seed 0000", "seed 0001"], speed=["round 000, 001 threads"]),
+        "Group: cell: scatter · gat · cora · cpu, phase: tune",
+        "tune · gat · cora",
+    ]
+
+
+def grouped(cell: str, **jobs: list[str]) -> Iterator[str]:
+    """The lines of a cell's groups, each with its jobs."""
+    for phase, numbers in jobs.items():
+        yield f"Group: cell: {cell}, phase: {phase}"
+        yield from (f"{phase} {number} · {cell}" for number in numbers)
+
+
 def test_in_a_browser_a_study_is_drawn_as_parallel_coordinates_of_its_settings(ui, page):
     page.goto(ui.links()[3], timeout=120_000)
     wait_for(page, "The settings that were tried, and what they reached")

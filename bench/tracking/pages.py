@@ -23,6 +23,7 @@ JOBS = "jobs"
 TRIALS = "trials"
 
 NOTE_TAG = "mlflow.note.content"
+_NAME_COLUMN = "attributes.`Run Name`"
 _VIEW_TAG = "mlflow.sharedViewState."
 _MACHINE_LEARNING = "workflowType=machine_learning"
 
@@ -95,7 +96,7 @@ def jobs_tags(name: str, created_ms: int, asked: Experiment | Study | None = Non
         KIND_TAG: JOBS,
         "mlflow.experimentKind": "custom_model_development",
         NOTE_TAG: _jobs_note(name),
-        **_saved(_View(JOBS, "Jobs", _JOB_COLUMNS, "tags.level = 'job'"), created_ms),
+        **_saved(_jobs_view(), created_ms),
         **(_saved(_trials_view(sorted(asked.tuning.space)), created_ms) if _is_tuned(asked) else {}),
     }
 
@@ -127,9 +128,11 @@ class _View:
     id: str
     title: str
     columns: Mapping[str, int]  # column -> width in pixels, in their order
+    name_px: int = 190  # of the column with the runs' names, which stands before them
     filter: str = ""
     order: str = ""  # newest first if empty
     ascending: bool = True
+    groups: tuple[tuple[str, str], ...] = ()  # "tag" or "param", and its name; numbers of a group are means
     cards: tuple[charts.Card, ...] = ()
     cards_title: str = ""
 
@@ -137,15 +140,21 @@ class _View:
 def _saved(view: _View, created_ms: int) -> dict[str, str]:
     state = {
         "selectedColumns": list(view.columns),
-        "columnOrder": list(view.columns),
-        "columnWidths": dict(view.columns),
+        "columnOrder": [_NAME_COLUMN, *view.columns],
+        "columnWidths": {_NAME_COLUMN: view.name_px, **view.columns},
         "runsHiddenMode": "SHOW_ALL",
         **({"searchFilter": view.filter} if view.filter else {}),
         **({"orderByKey": view.order, "orderByAsc": view.ascending} if view.order else {}),
+        **({"groupBy": _grouping(view.groups)} if view.groups else {}),
         **(charts.state(view.cards_title, view.cards) if view.cards else {}),
     }
     envelope = {"name": view.title, "createdAt": created_ms, "state": json.dumps(state)}
     return {_VIEW_TAG + _view_id(view.id): json.dumps(envelope)}
+
+
+def _grouping(groups: Sequence[tuple[str, str]]) -> dict[str, object]:
+    keys = [{"mode": mode, "groupByData": name} for mode, name in groups]
+    return {"aggregateFunction": "average", "groupByKeys": keys}
 
 
 def _view_id(view: str) -> str:
@@ -231,6 +240,20 @@ def _cells_view(experiment: Experiment | Study) -> _View:
     )
 
 
+def _jobs_view() -> _View:
+    # MLflow loads 100 runs at once and takes means of what it has: the order keeps a cell's jobs together. They are
+    # grouped by phase, too, since the seconds of a fit and of a timing round have no mean.
+    return _View(
+        JOBS,
+        "Jobs",
+        _JOB_COLUMNS,
+        name_px=420,  # of a group's, too, which names the cell
+        filter="tags.level = 'job'",
+        order="tags.`order`",
+        groups=(("tag", "cell"), ("param", "phase")),
+    )
+
+
 def _is_tuned(asked: Experiment | Study | None) -> TypeGuard[Experiment]:
     return isinstance(asked, Experiment) and asked.tuning.trials > 0
 
@@ -242,8 +265,8 @@ def _trials_view(settings: Sequence[str]) -> _View:
         TRIALS,
         "Trials of the tuning studies",
         _TRIAL_COLUMNS,
-        "tags.level = 'trial'",
-        "metrics.`accuracy_validation_pct`",
+        filter="tags.level = 'trial'",
+        order="metrics.`accuracy_validation_pct`",
         ascending=False,
         cards=(drawn,),
         cards_title="The settings that were tried, and what they reached",
@@ -268,7 +291,9 @@ def _jobs_note(name: str) -> str:
     return (
         f"The single jobs behind experiment `{name}`: fits (one per seed, with curves by epoch), timing rounds (every "
         "sample), parity checks, tuning studies with one run per trial, and the report's files. Each holds its "
-        "`record.json`, the line of `records.jsonl` that it was made from."
+        "`record.json`, the line of `records.jsonl` that it was made from.\n\n"
+        "They are grouped by cell and phase. A group's numbers are means of the runs that are loaded, 100 at a time, "
+        f"and of all thread counts; compare back ends by the cells, in `{name}`."
     )
 
 

@@ -110,6 +110,7 @@ def of_record(record: Record) -> Content:
         "level": "job",
         "cell": str(record.key),
         "job": record.id,
+        "order": f"{record.key} · {names.of_job(record.job)}",
         "record": identity(record),
         "phase": record.job.phase,
         "status": status,
