@@ -21,7 +21,7 @@ COMMANDS = {
     "data": "what data is here; fetch it, verify it",
     "tables": "the papers' tables and figures, re-run, with verdicts",
     "report": "print and rewrite an experiment's tables, plots and page from its records",
-    "compare": "what got faster, slower, better or worse from one results folder to another",
+    "compare": "what got faster, slower, better or worse from one results folder or commit to another",
     "mlflow": "fill the MLflow store from the records",
     "ui": "serve the MLflow UI over what has been run",
     "studies": "serve Optuna's dashboard over the studies of what has been run",

@@ -1,11 +1,11 @@
-"""`bench compare`: what is said of two results folders."""
+"""`bench compare`: what is said of two results folders, or of two commits."""
 
 import json
 
 import pytest
 import record_builders as build
 
-from bench import cli
+from bench import cli, experiment_file
 from bench.config import Timing
 from bench.folder import ResultsFolder
 from bench.records import Record, append
@@ -128,3 +128,129 @@ def test_folders_without_a_cell_in_common_are_a_mistake(two, capsys):
     other.write_experiment(build.experiment())
     assert cli.main(["compare", str(two / "before"), str(other.path)]) == cli.USER_ERROR
     assert "no cell in common" in capsys.readouterr().err
+
+
+OLD, NEW, TWIN, FIRST = "1a2b" + 36 * "0", "c3d4" + 36 * "1", "c3d4" + 36 * "2", "99" + 38 * "0"
+"""Commits of no repository, so that git cannot be asked for them."""
+
+
+def made_at(commit, records):
+    return [one.model_copy(update={"environment": one.environment | {"commit": commit}}) for one in records]
+
+
+def kept(path, records):
+    folder = ResultsFolder(path)
+    folder.write_experiment(build.experiment())
+    for record in records:
+        append(folder.path, record)
+    return str(path)
+
+
+SLOW, FAST = BEFORE.records, results(0.05, [0.80, 0.81, 0.82]).records
+MEANWHILE = results(0.4, [0.5, 0.51, 0.52]).records
+
+
+@pytest.fixture
+def at_work(tmp_path):
+    """A results folder in which an experiment was run at two commits, and twice at the first: first slowly."""
+    records = [*made_at(OLD, MEANWHILE), *made_at(OLD, SLOW), *made_at(NEW, FAST)]
+    return kept(tmp_path / "default", records)
+
+
+def found_by(arguments, capsys):
+    assert cli.main(["compare", *arguments, "--json"]) == cli.DONE
+    return json.loads(capsys.readouterr().out)
+
+
+def ratios(found):
+    return {(one["phase"], round(one["ratio"], 6)) for one in found["time"]}
+
+
+HALVED = {("train", 0.5), ("evaluate", 0.5)}
+
+
+def test_a_folder_at_two_commits_is_compared_by_what_was_recorded_last_at_each(at_work, capsys):
+    found = found_by([f"{at_work}@1a2b", f"{at_work}@C3D4111"], capsys)
+    assert ratios(found) == HALVED
+    assert {one["verdict"] for one in found["accuracy"]} == {"equivalent"}
+    assert cli.main(["compare", f"{at_work}@{NEW}", f"{at_work}@{OLD}"]) == cli.DONE
+    assert "after is slower than before" in capsys.readouterr().out
+
+
+def test_a_commit_beside_a_folder_is_of_that_folder(at_work, tmp_path, capsys):
+    other = kept(tmp_path / "other", made_at(FIRST, MEANWHILE))
+    assert ratios(found_by(["1a2b", at_work], capsys)) == HALVED
+    assert ratios(found_by([f"{at_work}@1a2b", "c3d4"], capsys)) == HALVED
+    assert ratios(found_by([f"{other}@99000", f"{at_work}@1a2b"], capsys)) == {("train", 0.25), ("evaluate", 0.25)}
+
+
+def test_two_commits_are_compared_in_every_experiment_that_has_records_of_both(at_work, tmp_path, capsys):
+    kept(tmp_path / "again", [*made_at(OLD, FAST), *made_at(NEW, SLOW)])
+    kept(tmp_path / "new", made_at(NEW, FAST))
+    ResultsFolder(tmp_path / "lookup").write_experiment(
+        experiment_file.read_study(experiment_file.FOLDER / "lookup.toml")
+    )
+    arguments = ["1a2b", "c3d4", "--results", str(tmp_path)]
+    found = found_by(arguments, capsys)["experiments"]
+    assert {name: ratios(one) for name, one in found.items()} == {
+        "again": {("train", 2.0), ("evaluate", 2.0)},
+        "default": HALVED,
+    }
+    assert cli.main(["compare", *arguments]) == cli.DONE
+    again, default = capsys.readouterr().out.split("default\n=======\n")
+    assert again.startswith("again\n=====\n")
+    assert "after is slower than before" in again
+    assert "after is faster than before" in default
+
+
+def test_an_experiment_whose_commits_share_no_cell_is_not_said_to_be_unchanged(at_work, tmp_path, capsys):
+    other = build.fits(build.key("dgl"), [0.8, 0.81, 0.82])
+    kept(tmp_path / "apart", [*made_at(OLD, SLOW), *made_at(NEW, other)])
+    assert cli.main(["compare", "1a2b", "c3d4", "--results", str(tmp_path)]) == cli.DONE
+    apart, _ = capsys.readouterr().out.split("default\n=======\n")
+    assert "No cell has results of both." in apart
+    assert "Nothing was shown to have changed." not in apart
+
+
+def test_a_folder_whose_name_looks_like_a_commit_or_has_an_at_sign_is_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    kept(tmp_path / "c3d4", made_at(OLD, SLOW))
+    kept(tmp_path / "mine@1a2b", made_at(OLD, FAST))
+    assert ratios(found_by(["c3d4", "mine@1a2b"], capsys)) == HALVED
+    assert ratios(found_by(["c3d4@1a2b", "mine@1a2b@1a2b"], capsys)) == HALVED
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            "{default}@1a2",
+            "c3d41",
+            "a commit has 4 hexadecimal digits or more, not '1a2'; there are 1a2b00000000, c3d4",
+        ),
+        ("{default}@HEAD", "c3d41", "4 hexadecimal digits or more, not 'HEAD'; there are 1a2b00000000, c3d4"),
+        ("{default}@", "c3d41", "4 hexadecimal digits or more, not ''; there are 1a2b00000000, c3d4"),
+        ("{default}@beef", "c3d41", "nothing was recorded at a commit 'beef'; there are 1a2b00000000, c3d411111111"),
+        ("1a2", "c3d41", "not '1a2'; there are 1a2b00000000, c3d411111111, c3d422222222"),
+        ("1a2b", "beef", "nothing was recorded at a commit 'beef'; there are 1a2b00000000, c3d411111111, c3d4"),
+        ("1a2b", "c3d4", "'c3d4' begins several commits; write more digits: there are c3d411111111, c3d422222222"),
+        ("1a2b", "c3d42", "both commits; of 1a2b00000000 there are records of default, of c3d422222222 there are"),
+        ("{default}@1a2b", "{unknown}@1a2b", "no record says at which commit it was made"),
+        ("{default}@1a2b", "{default}x@1a2b", "defaultx: there is no such folder"),
+        ("@1a2b", "c3d41", "@1a2b: there is no such folder"),
+    ],
+)
+def test_what_is_no_commit_of_the_records_is_one_line_that_names_those_there_are(
+    before, after, says, at_work, tmp_path, capsys
+):
+    kept(tmp_path / "twin", made_at(TWIN, FAST))
+    named = {"default": at_work, "unknown": kept(tmp_path / "unknown", made_at("unknown", FAST))}
+    arguments = [before.format(**named), after.format(**named), "--results", str(tmp_path)]
+    assert cli.main(["compare", *arguments]) == cli.USER_ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_commits_of_a_folder_in_which_nothing_was_run_are_a_mistake(tmp_path, capsys):
+    assert cli.main(["compare", "1a2b", "c3d4", "--results", str(tmp_path)]) == cli.USER_ERROR
+    assert f"{tmp_path}: no experiment was run here" in capsys.readouterr().err

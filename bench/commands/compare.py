@@ -1,38 +1,78 @@
-"""`bench compare`: what got faster, slower, better or worse from one results folder to another."""
+"""`bench compare`: what got faster, slower, better or worse from one results folder or commit to another."""
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from bench.cli import DONE, add_json, say, say_json
+from bench import sides
+from bench.cli import DONE, add_json, add_results, say, say_json
 from bench.errors import UserError
-from bench.folder import ResultsFolder
+
+if TYPE_CHECKING:
+    from bench.report.difference import Difference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `bench compare`."""
-    parser.add_argument("before", type=Path, metavar="BEFORE", help="an experiment's results folder")
-    parser.add_argument("after", type=Path, metavar="AFTER", help="another, of the same cells")
+    parser.add_argument(
+        "before",
+        metavar="BEFORE",
+        help="an experiment's results folder; FOLDER@COMMIT, what it holds of a commit; or COMMIT, of every experiment "
+        f"in --results that has records of both commits. Of a commit, {sides.FEWEST_DIGITS} digits or more",
+    )
+    parser.add_argument(
+        "after",
+        metavar="AFTER",
+        help="another, of the same cells; COMMIT beside a folder is of that folder. What was not run again at a commit "
+        "has no records of it",
+    )
+    add_results(parser)
     add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print verdicts on the second folder against the first."""
+    """Print verdicts on the second side against the first, of one experiment or of each that both commits have."""
+    before, after = sides.Named.of(arguments.before), sides.Named.of(arguments.after)
+    found = _judged(sides.pairs(before, after, arguments.results))
+    if not any(one.is_of_something for one in found.values()):
+        raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
+    if before.folder or after.folder:
+        (one,) = found.values()
+        _tell(one, as_json=arguments.json)
+    else:
+        _tell_all(found, as_json=arguments.json)
+    return DONE
+
+
+def _judged(pairs: dict[str, sides.Pair]) -> "dict[str, Difference]":
     from bench.report import difference  # SciPy, which a mistake need not wait for
     from bench.report.results import Results
 
-    for path in (arguments.before, arguments.after):
-        if not path.is_dir():
-            raise UserError(f"{path}: there is no such folder; name two experiments' folders, as in results/default")
-    before, after = ResultsFolder(arguments.before.absolute()), ResultsFolder(arguments.after.absolute())
-    results = [Results.of(folder.experiment(), folder.records()) for folder in (before, after)]
-    found = difference.difference(*results)
-    if not (found.accuracy or found.time or found.lost):
-        raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
-    if arguments.json:
+    return {
+        name: difference.difference(*(Results.of(side.experiment, side.records) for side in pair))
+        for name, pair in pairs.items()
+    }
+
+
+def _tell_all(found: "dict[str, Difference]", *, as_json: bool) -> None:
+    from bench.report import difference
+
+    if as_json:
+        say_json({"experiments": {name: difference.plain(one) for name, one in found.items()}})
+        return
+    for name, one in found.items():
+        say(f"{name}\n{'=' * len(name)}\n")
+        _tell(one, as_json=False)
+        say("")
+
+
+def _tell(found: "Difference", *, as_json: bool) -> None:
+    from bench.report import difference
+
+    if as_json:
         say_json(difference.plain(found))
-        return DONE
+        return
     if not found.is_asked_alike:
         say("The two were asked with different settings: a difference may be theirs.\n")
     for grid in difference.grids(found):
@@ -42,5 +82,5 @@ def execute(arguments: argparse.Namespace) -> int:
             say(f"Only {words}: {', '.join(map(str, keys))}.")
     for lost in found.lost:
         say(f"Only before, of {lost.cell}: {lost.what()}.")
-    say("\n".join(difference.changes(found)) or "Nothing was shown to have changed.")
-    return DONE
+    nothing = "Nothing was shown to have changed." if found.is_of_something else "No cell has results of both."
+    say("\n".join(difference.changes(found)) or nothing)

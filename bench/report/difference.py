@@ -1,6 +1,6 @@
-"""What changed between two results folders: the same cells, judged by the same rules as back ends are.
+"""What changed between two results folders, or two commits: the same cells, judged by the same rules as back ends are.
 
-Accuracies are paired by seed. Rounds of two folders were not run beside each other, so that their numbers pair
+Accuracies are paired by seed. Rounds of two of them were not run beside each other, so that their numbers pair
 nothing: times are compared unpaired (Welch), and a difference may be the machine's.
 """
 
@@ -21,7 +21,7 @@ from bench.work import CellKey
 
 @dataclass(frozen=True)
 class Lost:
-    """What the first folder has of a cell of which the second has other results, but not these."""
+    """What the first has of a cell of which the second has other results, but not these."""
 
     cell: CellKey
     seeds: tuple[int, ...]
@@ -42,7 +42,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Difference:
-    """Verdicts on the second folder's cells against the first's, and what only one of them has results of."""
+    """Verdicts on the second's cells against the first's, and what only one of them has results of."""
 
     accuracy: tuple[AccuracyVerdict, ...]
     time: tuple[TimeVerdict, ...]
@@ -50,6 +50,11 @@ class Difference:
     only_second: tuple[CellKey, ...]
     lost: tuple[Lost, ...]
     is_asked_alike: bool  # otherwise a difference may be that of the settings
+
+    @property
+    def is_of_something(self) -> bool:
+        """Whether both have results of any one cell."""
+        return bool(self.accuracy or self.time or self.lost)
 
 
 def difference(first: Results, second: Results) -> Difference:
