@@ -5,6 +5,10 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -21,7 +25,12 @@ from bench.paper.rows import PaperTable
 from bench.paper.table import TableFile
 from bench.plan import parity_jobs
 from bench.plugins import DATASETS, EXPERIMENT_KINDS, OPERATORS
+from bench.report.cells import Cell, step_medians
+from bench.report.own_words import other_work
+from bench.report.results import Results
+from bench.report.throughput import part
 from bench.rig import Place
+from bench.summary import median
 from implementations.contract import Graph, LayerConfig
 from implementations.parity import compare
 
@@ -147,6 +156,62 @@ def test_the_readme_names_exactly_the_records_that_are_published():
     sentence = re.search(r"are our records of (.*?)\. Of", (ROOT / "README.md").read_text(), flags=re.DOTALL)[1]
     published = {folder.name for folder in (ROOT / "results/reference").iterdir() if folder.is_dir()}
     assert set(re.findall(r"`([\w-]+)`", sentence)) == published
+
+
+ROW_ON_SPEED = re.search(r"^\| Which back end is fastest\? \| (.*) \|$", README, flags=re.MULTILINE)[1]
+LAYERS, WHOLE_STEP, OTHER_WORK = re.findall(r"\*\*`(\w+)`\*\*", ROW_ON_SPEED)
+"""Whom the README calls fastest: of those that give layers, of all that do the same work, of all."""
+
+
+@cache
+def published(name: str) -> Results:
+    folder = ResultsFolder(ROOT / "results" / "reference" / name)
+    return Results.of(folder.experiment(), folder.records())
+
+
+def fastest(results: Results, counts: Callable[[Cell, int], bool], threads: Iterable[int]) -> set[str]:
+    """Who has the least median training step anywhere, of those that count."""
+    steps = defaultdict(dict)
+    for cell, count, track in product(results.cells, threads, results.experiment.timing.tracks):
+        times = step_medians(cell.rounds.get(count, {}), track, "train")
+        if times and counts(cell, count):
+            steps[cell.key[1:], count, track][cell.key.backend] = median(list(times.values()))
+    assert all(len(rivals) > 2 for rivals in steps.values())
+    return {min(rivals, key=rivals.get) for rivals in steps.values()}
+
+
+@pytest.mark.parametrize("name", ["default", "throughput"])
+def test_the_readme_names_the_fastest_of_the_layers_in_the_published_records(name):
+    results = published(name)
+    threads = results.experiment.timing.threads
+    assert fastest(results, lambda cell, count: part(cell, count) == "layers", threads) == {LAYERS}
+
+
+def test_the_readme_names_the_fastest_whole_step_in_the_published_records():
+    results = published("throughput")
+    same_work = fastest(results, lambda cell, _: not other_work(cell.key.backend), results.experiment.timing.threads)
+    assert same_work == {WHOLE_STEP}
+    assert all(part(cell, 1) == "whole step" for cell in results.cells if cell.key.backend == WHOLE_STEP)
+
+
+def test_the_readme_names_what_is_fastest_by_another_amount_of_work():
+    assert fastest(published("throughput"), lambda *_: True, [1]) == {OTHER_WORK}
+    assert "the gradient is exact" in other_work(OTHER_WORK)
+    assert "evaluation is of all nodes" in other_work(OTHER_WORK)
+
+
+def test_on_cora_the_fastest_layers_are_faster_by_verdict_than_each_of_the_others():
+    results = published("default")
+    others = {cell.key.backend for cell in results.cells if part(cell, 1) == "layers"} - {LAYERS}
+    beside, missed = set(), []
+    for verdict in [one for one in results.comparisons.time if one.timed.phase == "train"]:
+        names = verdict.pair.first, verdict.pair.second
+        if LAYERS in names and others & set(names):
+            beside |= others & set(names)
+            if verdict.word != ("faster" if names[0] == LAYERS else "slower"):
+                missed.append(verdict.sentence())
+    assert missed == []
+    assert beside == others
 
 
 def test_a_document_without_a_place_for_the_table_is_refused(tmp_path):
