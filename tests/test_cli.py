@@ -1,7 +1,10 @@
 """The command line: exit codes, one clear line for a mistake, never a traceback."""
 
 import json
+import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -12,8 +15,10 @@ import psutil
 import pytest
 from fault_tools import tiny
 
-from bench import cli
+from bench import cli, experiment_file
 from bench.commands import overhead
+from bench.paper import table_file
+from bench.plugins import BACKENDS, DATASETS
 
 BROKEN = """
 title = "t"
@@ -187,6 +192,71 @@ def test_bash_completes_commands_options_and_names(words, offered):
     assert offered in shown.stdout.split()
 
 
+@pytest.fixture(scope="module")
+def zsh_script():
+    return bench("completion", "zsh", check=True).stdout
+
+
+def test_the_completion_of_zsh_has_every_command_every_option_and_the_names_that_there_are(zsh_script):
+    _, parts = cli.parsers(list(cli.COMMANDS))
+    for command, part in parts.items():
+        assert f"{command}) _arguments -C -s $_shtab_bench_{command.replace('-', '_')}_options" in zsh_script
+        block = zsh_script.split(f"_shtab_bench_{command.replace('-', '_')}_options=(\n")[1].split("\n)\n")[0]
+        options = {text for action in part._actions for text in action.option_strings}
+        assert options <= set(re.findall(r"(?<![\w-])--?[\w-]+", block)), command
+    for kind, names in (
+        ("experiments", experiment_file.names()),
+        ("tables", table_file.names()),
+        ("datasets", DATASETS.names()),
+        ("backends", BACKENDS.names()),
+    ):
+        (offered,) = re.findall(rf"^_bench_{kind}\(\) \{{\n  compadd (.*)$", zsh_script, flags=re.MULTILINE)
+        assert offered.split() == list(names)
+        assert f":_bench_{kind}" in zsh_script
+
+
+ZSH = """
+PS1= TERM=dumb; autoload -Uz compinit; compinit -u -D; eval "$(<'{script}')"
+show() {{ print -r -- "<$BUFFER>"; BUFFER= }}; zle -N show; bindkey '^X' show; print READ''Y
+"""
+
+
+def seen_in(terminal: int, pattern: str) -> str:
+    """What a terminal shows, up to and with this."""
+    shown = ""
+    deadline = time.monotonic() + 60
+    while not re.search(pattern, shown):
+        assert select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0], shown
+        shown += os.read(terminal, 4096).decode()
+    return re.search(pattern, shown)[0]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
+def test_zsh_completes_commands_options_and_names_at_the_tab_key(zsh_script, tmp_path):
+    script = tmp_path / "script"
+    script.write_text(zsh_script)
+    ours, its = pty.openpty()
+    process = subprocess.Popen(["zsh", "-f", "-i"], stdin=its, stdout=its, stderr=its, start_new_session=True)
+    try:
+        os.write(ours, ZSH.format(script=script).encode())
+        seen_in(ours, "READY")
+        for typed, completed in (
+            ("bench ru", "bench run "),
+            ("bench run cora-", "bench run cora-public "),
+            ("bench run --dry", "bench run --dry-run "),
+            ("bench tables gatv2-table9", "bench tables gatv2-table9 "),
+            ("bench list dat", "bench list datasets "),
+            ("bench parity --backends fused_step_", "bench parity --backends fused_step_pruned "),
+        ):
+            os.write(ours, f"{typed}\t\x18".encode())
+            assert seen_in(ours, r"<[^>]*>") == f"<{completed}>"
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(its)
+
+
 def test_every_command_says_its_exit_codes(capsys):
     for command in cli.COMMANDS:
         with pytest.raises(SystemExit):
@@ -206,6 +276,22 @@ def test_a_back_end_that_computes_something_else_is_exit_code_1(tmp_path, capsys
 def test_a_program_that_asks_for_json_gets_nothing_else(command, capsys):
     assert cli.main([command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
+
+
+def test_a_papers_table_that_is_asked_for_json_prints_what_is_kept_of_it_and_nothing_else(tmp_path, capsys):
+    arguments = ["tables", "gatv2-tables13-17", "--json", "--mlflow", "off", "--results", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((tmp_path / "gatv2-tables13-17" / "table.json").read_text())
+    assert len(found["tests"]) == 23
+
+
+def test_of_several_tables_there_is_one_json_text_too(tmp_path, capsys):
+    names = ["gatv2-fig5", "gatv2-tables13-17"]
+    assert cli.main(["tables", *names, "--json", "--mlflow", "off", "--results", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)["tables"]
+    assert found == [json.loads((tmp_path / name / "table.json").read_text()) for name in names]
+    assert [one["verdict"] for one in found[0]["rows"]] == ["not run"] * 8
 
 
 def test_a_run_that_is_asked_for_json_prints_its_cells_and_nothing_else(tmp_path, capsys):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from bench import lacking
-from bench.cli import DONE, FAILED, above_zero, add_mlflow, add_results, positive, say
+from bench.cli import DONE, FAILED, above_zero, add_mlflow, add_results, positive, say, say_json
 from bench.durations import roughly
 from bench.errors import UserError
 from bench.folder import ResultsFolder
@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=above_zero, metavar="M", help="time budget per table instead of the file's")
     parser.add_argument("--dry-run", action="store_true", help="print the rows that would be run, and stop")
     parser.add_argument(
-        "--json", action="store_true", help="print table.json instead of the table, once it has been run"
+        "--json",
+        action="store_true",
+        help="print what table.json holds instead of the table, once it has been run; of several, under `tables`",
     )
     add_options(parser)
     add_mlflow(parser, off=True)
@@ -71,13 +73,16 @@ def execute(arguments: argparse.Namespace) -> int:
         return DONE
     done = [_run(name, table, arguments) for name, table in tables.items()]
     write_index(arguments.results.absolute())
-    if len(done) > 1 and not arguments.json:
-        say(_summary([state for state, _ in done]))
+    states = [state for state, _ in done]
+    if arguments.json:
+        _say_json(states)
+    elif len(states) > 1:
+        say(_summary(states))
     return FAILED if any(errors for _, errors in done) else DONE
 
 
 def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[PaperTable, int]:
-    from bench.report.paper import values, views
+    from bench.report.paper import views
 
     folder = _folder(name, arguments)
     with folder.exclusive():
@@ -87,15 +92,21 @@ def _run(name: str, table: TableFile, arguments: argparse.Namespace) -> tuple[Pa
             shown.say(f"{table.title}: {sum(1 for _ in run.planned())} rows to compare")
             errors = run.run()
         views.write(folder, run.state, run.remarks())
-    if arguments.json:
-        say(values.json_text(run.state))
-    else:
+    if not arguments.json:
         lines = {row.line for row, _ in run.planned()}
         say(views.terminal(run.state.only(lines) if arguments.only else run.state, run.remarks()))
         say(f"The same is in {os.path.relpath(folder.path)}/: report.html, table.md, table.csv, table.tex, table.json.")
     if arguments.mlflow != "off" and run.state.compared():
         _track(arguments.mlflow, folder, run.state)
     return run.state, errors
+
+
+def _say_json(states: Sequence[PaperTable]) -> None:
+    """What `table.json` holds of the one table, or of each: one text, however many tables were asked for."""
+    from bench.report.paper import values
+
+    tables = [values.plain(state) for state in states]
+    say_json(tables[0] if len(tables) == 1 else {"tables": tables})
 
 
 def _folder(name: str, arguments: argparse.Namespace) -> ResultsFolder:

@@ -20,8 +20,13 @@ def csv_text(found: PaperTable) -> str:
 
 
 def json_text(found: PaperTable) -> str:
-    """The same with the orderings and the paper's own tests."""
-    content = {
+    """As `plain`, written out."""
+    return json.dumps(plain(found), indent=1, ensure_ascii=False) + "\n"
+
+
+def plain(found: PaperTable) -> dict[str, Any]:
+    """The rows as in `csv_text`, with the orderings and the paper's own tests."""
+    return {
         "table": found.name,
         "title": found.table.title,
         "source": found.table.source,
@@ -29,7 +34,6 @@ def json_text(found: PaperTable) -> str:
         "orderings": [_ordering(ordering) for ordering in found.orderings],
         "tests": [_test(test) for test in found.significance],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _object(row: Row) -> dict[str, Any]:
