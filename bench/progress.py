@@ -70,7 +70,8 @@ class PlainDisplay:
         now_s = time.monotonic()
         if now_s - self._last_s >= self.EVERY_S:
             self._last_s = now_s
-            self.say(f"  ... {done}/{total}{_left(left_s)}; at work: {'; '.join(at_work.values()) or 'nothing'}")
+            reached = ", ".join(filter(None, [f"{done}/{total}", _left(left_s)]))
+            self.say(f"  ... {reached}; at work: {'; '.join(at_work.values()) or 'nothing'}")
 
 
 class LiveDisplay:
@@ -152,4 +153,4 @@ def _short(value: Setting) -> str:
 
 
 def _left(left_s: float | None) -> str:
-    return "" if left_s is None else f", about {roughly(left_s)} left"
+    return "" if left_s is None else f"about {roughly(left_s)} left"

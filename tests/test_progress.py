@@ -9,10 +9,11 @@ import sys
 import pytest
 import record_builders as build
 
-from bench.progress import news
+from bench.progress import PlainDisplay, news
 
 # Foreground and background, of 8, 16, 256 or all colours; bold and dim are no colours.
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+STYLE = re.compile(r"\x1b\[[\d;]*m")
 PROGRESS = """
 from bench.progress import display
 with display() as shown:
@@ -51,7 +52,7 @@ def _read(terminal: int) -> bytes:
 )
 def test_progress_on_a_terminal_has_colours_unless_they_are_declined(environment, coloured):
     said = on_a_terminal(PROGRESS, **environment)
-    assert re.search(r"1/3.*about 60 s left", said)
+    assert re.search(r"1/3 \d:\d\d:\d\d about 60 s left", STYLE.sub("", said))
     assert re.search(r"cpu:0 +fit pyg", said)
     assert "1/3 done" in said
     assert bool(COLOUR.search(said)) == coloured
@@ -60,6 +61,13 @@ def test_progress_on_a_terminal_has_colours_unless_they_are_declined(environment
 def test_without_a_terminal_progress_is_plain_lines():
     done = subprocess.run([sys.executable, "-c", PROGRESS], capture_output=True, text=True, check=True)
     assert done.stderr == "1/3 done\n"
+
+
+@pytest.mark.parametrize(("left_s", "said"), [(60.0, "1/3, about 60 s left; "), (None, "1/3; ")])
+def test_a_plain_sign_of_life_says_the_time_left_where_it_can_be_told(monkeypatch, capsys, left_s, said):
+    monkeypatch.setattr(PlainDisplay, "EVERY_S", 0.0)
+    PlainDisplay().update(1, 3, left_s, {"cpu:0": "fit pyg"})
+    assert capsys.readouterr().err == f"  ... {said}at work: fit pyg\n"
 
 
 @pytest.mark.parametrize(("is_error", "said"), [(False, "test 35.00 %"), (True, "test error 0.35")])
