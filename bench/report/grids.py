@@ -1,16 +1,17 @@
 """The tables that Markdown and HTML share: a caption, headers and text in cells, no markup."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.outcomes import Check, Checked
-from bench.report import wording
+from bench.report import front, wording
 from bench.report.aspects import Timing
 from bench.report.results import Results
 from bench.report.rows import Row, Speed
 from bench.report.wording import TRACKS, Footnotes
 from bench.verdicts import AccuracyVerdict, TimeVerdict
+from bench.work import CellKey
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,33 @@ def memory(results: Results) -> Grid:
 
 
 def trade_off(results: Results) -> Grid:
-    """Accuracy beside the rate of training."""
-    lines = _by_track(results, lambda speed: _rate(speed.timing))
-    mean = {_cell(row): f"{100 * row.accuracy.mean:.2f}" if row.accuracy else "" for row in results.rows}
+    """Accuracy beside the rate of training, and who is on the Pareto front of both."""
+    timing = results.experiment.timing
+    places = [(track, threads) for track in timing.tracks for threads in timing.threads]
+    words: dict[tuple[str, int], Mapping[CellKey, str]] = {place: front.words(results, *place) for place in places}
     return slim(
-        "Test accuracy and edges per second of training",
+        "Test accuracy and edges per second of training; the front is by means alone",
         (
             *CELL,
             "threads",
-            *(f"{TRACKS[track]}: edges/s" for track in results.experiment.timing.tracks),
             "accuracy, %",
+            *(f"{TRACKS[track]}: {name}" for track in timing.tracks for name in ("edges/s", "on the front")),
         ),
-        tuple((*line, mean[line[: len(CELL)]]) for line in lines),
+        tuple(
+            (
+                *_cell(row),
+                str(threads),
+                f"{100 * row.accuracy.mean:.2f}" if row.accuracy else "",
+                *(
+                    text
+                    for speed in row.speeds
+                    if speed.threads == threads
+                    for text in (_rate(speed.timing), words[speed.track, threads].get(row.key, ""))
+                ),
+            )
+            for row in results.rows
+            for threads in timing.threads
+        ),
         len(CELL) + 1,
     )
 

@@ -55,7 +55,12 @@ def render(name: str, results: Results, drawings: Mapping[str, str], semantics: 
             tables=tables,
             tuning=list(dict.fromkeys(f"{row.key.operator}: {row.tuning}" for row in results.rows if row.tuning)),
             figures=[
-                (plots.TITLES[plot], inline_svg(svg, plot, plots.TITLES[plot]), beside[plot])
+                (
+                    plots.TITLES[plot],
+                    inline_svg(svg, plot, plots.TITLES[plot]),
+                    beside[plot],
+                    plots.EXPLAINED.get(plot, ""),
+                )
                 for plot, svg in drawings.items()
             ],
             comparisons=[grid for grid in (grids.comparisons(results), grids.times(results)) if grid.lines],

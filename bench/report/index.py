@@ -14,6 +14,7 @@ from bench.folder import SNAPSHOT, ResultsFolder, write_atomically
 from bench.paper import table_file
 from bench.paper.rows import PaperTable
 from bench.report import (
+    front,
     gallery,
     grids,
     headlines,
@@ -39,7 +40,7 @@ SECTIONS = {
     "accuracy": ("Accuracy", "In percent: mean ± standard deviation over seeds, in brackets the interval."),
     "speed": ("Speed", "Never compare a time of one track with one of the other."),
     "memory": ("Memory", "Peak of a training step beyond what was resident before."),
-    "trade-off": ("Accuracy against throughput", "Right and up is better; who has nobody there is on the front."),
+    "trade-off": ("Accuracy against throughput", f"Right and up is better. {front.MEANING}"),
     "roofline": ("Roofline", "How close a training step comes to what the machine can do."),
     "scaling": ("Scaling", "How a training step grows with the problem."),
     "papers": ("The papers' tables", "Published values beside ours, each with a verdict."),

@@ -1,6 +1,6 @@
 """Plots of the results, as PNG and SVG, the same bytes for the same records.
 
-Which plots there are, and those of one cell a mark; `bench.report.curves` has the roofline and the scaling sweep.
+Which plots there are, and those of one cell a mark; `bench.report.curves` has those with two measured axes.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,27 +10,22 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bench.config import thread_name
 from bench.folder import ResultsFolder
-from bench.report import curves, gallery, wording
-from bench.report.aspects import Accuracy
+from bench.report import curves, front, gallery, wording
 from bench.report.canvas import (
-    FILLS,
-    INK,
     STYLE,
     group_of,
     legend,
     log_scale,
     look,
     marks,
-    panel_title,
     rendered,
     stacked,
 )
 from bench.report.results import Results
-from bench.report.rows import MIB, Row, Speed
+from bench.report.rows import MIB, Speed
 from bench.report.wording import TRACKS
 
 TITLES = {
@@ -41,6 +36,8 @@ TITLES = {
     "roofline": "Training step under the machine's ceilings",
     "scaling": "Training step as the problem grows",
 }
+EXPLAINED = {"trade-off": front.MEANING}
+"""What a plot's caption must say beside its title."""
 
 
 class Whose(NamedTuple):
@@ -80,7 +77,7 @@ def draw(results: Results, kinds: Sequence[str] = ("svg", "png")) -> dict[tuple[
             "accuracy": _accuracy(results),
             "step-time": _by_track(results, "training step, ms", _step),
             "memory": _by_track(results, "peak memory of a training step, MiB", _memory),
-            "trade-off": _trade_off(results),
+            "trade-off": curves.trade_off(results),
             "roofline": curves.roofline(results),
             "scaling": curves.scaling(results),
         }
@@ -156,52 +153,6 @@ def _memory(whose: Whose, speed: Speed) -> Point | None:
         return None
     size = speed.timing.peak_bytes / MIB
     return Point(whose, size, size, size, wording.significant(size), "MiB at most")
-
-
-def _trade_off(results: Results) -> Figure | None:
-    """One panel for each track and data set, since marks of two data sets would look alike."""
-    panels = {
-        (track, dataset): found
-        for track in results.experiment.timing.tracks
-        for dataset in results.experiment.datasets
-        if (found := _traded(results, track, dataset))
-    }
-    if not panels:
-        return None
-    figure, axes_of = stacked([3.0] * len(panels))
-    groups = list(dict.fromkeys(group_of(results, row.key, of_one_dataset=True) for row in results.rows))
-    fill_of = {group: FILLS[number % len(FILLS)] for number, group in enumerate(groups)}
-    for axes, ((track, dataset), found) in zip(axes_of, panels.items(), strict=True):
-        for row, accuracy, edges_per_s in found:
-            colour, marker = look(row.key.backend, results)
-            fill = fill_of[group_of(results, row.key, of_one_dataset=True)]
-            edges = (accuracy.interval.low, accuracy.interval.high) if accuracy.interval else (accuracy.mean,) * 2
-            axes.vlines(edges_per_s, 100 * edges[0], 100 * edges[1], colors=colour, linewidth=1.5)
-            said = f"{row.key}: {100 * accuracy.mean:.1f} %, {wording.significant(edges_per_s)} edges per second"
-            at = (edges_per_s, 100 * accuracy.mean, said)
-            marks(axes, [at], color=colour, marker=marker, fillstyle=fill, markersize=8)
-        log_scale(axes, [edges_per_s for _, _, edges_per_s in found])
-        axes.grid(visible=True, axis="y")
-        axes.set_title(panel_title(results, track, dataset), loc="left")
-        axes.set_xlabel("edges per second of training")
-        axes.set_ylabel("test accuracy, %")
-    fills = [
-        Line2D([], [], color=INK, marker="o", linestyle="none", fillstyle=fill, label=group)
-        for group, fill in fill_of.items()
-    ]
-    legend(figure, results, [row.key.backend for found in panels.values() for row, _, _ in found], fills)
-    return figure
-
-
-def _traded(results: Results, track: str, dataset: str) -> list[tuple[Row, Accuracy, float]]:
-    """What has both an accuracy and a rate at the first thread count, in edges per second."""
-    return [
-        (row, row.accuracy, speed.timing.edges_per_s)
-        for row in results.rows
-        for speed in row.speeds
-        if row.accuracy and speed.timing and speed.timing.edges_per_s
-        if (row.key.dataset, speed.track, speed.threads) == (dataset, track, row.speeds[0].threads)
-    ]
 
 
 def _height_in(points: Sequence[Point]) -> float:
