@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import record_builders as build
+from speed_tools import GROWING, TOP, asked, growing, results, timed
 
-from bench.config import Architecture, Experiment, Timing
-from bench.outcomes import Ceilings, Timed
+from bench.config import Timing
+from bench.outcomes import Timed
 from bench.plugins import BACKENDS
-from bench.records import Record
 from bench.report import (
     brief,
     canvas,
@@ -24,43 +24,8 @@ from bench.report import (
 )
 from bench.report.results import Results
 from bench.report.wording import Footnotes
-from bench.settings import varied
-from bench.work import CellKey, SpeedJob
+from bench.work import SpeedJob
 from implementations.contract import AMOUNT_OF_WORK, Fact
-
-TOP = Ceilings(gemm_flops_per_s=30e9, copy_bytes_per_s=10e9, free_bytes=2**33)
-SIZES = {"features": 1433, "stored_features": 49216, "ceilings": TOP}
-
-
-def asked(**changes: Any) -> Experiment:
-    timing = Timing(rounds=3, ceilings=True)
-    basics = {"backends": ("pyg", "dgl", "scatter"), "operators": ("gat",), "seeds": (), "timing": timing}
-    return build.experiment(statistics={"rivals": ("pyg", "dgl")}, **(basics | changes))
-
-
-def timed(backend: str, seconds: list[float], dataset: str = "cora", **changes: Any) -> list[Record]:
-    """One record for each round; `changes` are of the outcome."""
-    cell = build.key(backend, dataset=dataset)
-    tracks = [{"as_shipped": value, "same_input": value / 2} for value in seconds]
-    return [_changed(build.speed(cell, number, of_round), **changes) for number, of_round in enumerate(tracks)]
-
-
-def _changed(record: Record, **changes: Any) -> Record:
-    return record.model_copy(update={"outcome": record.outcome.model_copy(update=SIZES | changes)})
-
-
-def passed(experiment: Experiment) -> list[Record]:
-    return [
-        build.parity(CellKey(backend, operator, dataset, "cpu"))
-        for dataset in experiment.datasets
-        for operator in experiment.operators
-        for backend in experiment.backends
-    ]
-
-
-def results(records: list[Record], **changes: Any) -> Results:
-    experiment = asked(**changes)
-    return Results.of(experiment, [*passed(experiment), *records])
 
 
 def cell_of(found: Results, backend: str) -> Any:
@@ -231,31 +196,6 @@ def test_the_trade_off_has_a_panel_for_each_data_set_and_says_the_thread_count()
     assert [drawn.count(f">{panel}<") for panel in PANELS] == [1, 1, 1, 1]
 
 
-GROWING = {f"powerlaw-n{nodes}-d10": nodes for nodes in (1000, 2000, 4000)}
-
-
-def growing(**others: Any) -> Results:
-    """Time ~ nodes^1.5, and ~ heads^0.5; `others` are what the experiment's file says otherwise."""
-    timing = Timing(rounds=1)
-    sweep = {"architecture.heads": (2, 4)}
-    changes: dict[str, Any] = {"datasets": tuple(GROWING), "timing": timing, "sweep": sweep, "backends": ("pyg", "dgl")}
-    changes |= others
-    records = [
-        record for name, nodes in GROWING.items() for record in timed("pyg", [(nodes / 1000) ** 1.5], dataset=name)
-    ]
-    for (name, value), architecture in varied(asked(**changes)).items():
-        growth = (int(value) / 8) ** 0.5 if name == "architecture.heads" else 1.0
-        records.append(_of_architecture(records[0], architecture, growth))
-    return results(records, **changes)
-
-
-def _of_architecture(record: Record, architecture: Architecture, seconds: float) -> Record:
-    assert isinstance(record.job, SpeedJob)
-    (made,) = timed("pyg", [seconds], dataset=record.job.dataset)
-    job = record.job.model_copy(update={"architecture": architecture})
-    return made.model_copy(update={"job": job, "id": job.id})
-
-
 def test_slopes_are_the_exponents_of_growth():
     slopes = {series.variable: series.slope(0.95) for series in scaling.series(growing())}
     assert {name: round(slope.value, 6) for name, slope in slopes.items()} == {
@@ -282,7 +222,8 @@ def test_a_setting_without_a_logarithm_has_no_slope_and_hides_no_other(setting, 
 
 
 def test_rounds_that_are_no_longer_asked_for_are_shown_nowhere():
-    found = growing(timing=Timing(rounds=0), seeds=(0,))
+    untimed = asked(datasets=tuple(GROWING), backends=("pyg", "dgl"), timing=Timing(rounds=0), seeds=(0,))
+    found = Results.of(untimed, growing().records)
     assert plots.draw(found, kinds=("svg",)) == {}
     assert scaling.series(found) == []
     assert {record.job.phase for record in found.counted()} == {"parity"}
