@@ -4,11 +4,20 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from speed_tools import growing
+from study_texts import ATTENTION, LOOKUP, read
 
-from bench import cli
+from bench import cli, records, study_run
+from bench.folder import ResultsFolder
+from bench.options import Options
+from bench.progress import PlainDisplay
+from bench.report import index
+from bench.runner import Unheard
+from bench.study_config import Study
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,6 +31,31 @@ def results(tmp_path_factory) -> Path:
     (place / "torn/experiment.json").write_text('{"title": <b>')
     assert cli.main(["report", "--results", str(place)]) == cli.DONE
     return place
+
+
+@pytest.fixture(scope="module")
+def unpublished(tmp_path_factory) -> Path:
+    """A page over what the reference results have nothing of: a sweep and both kinds of study."""
+    place = tmp_path_factory.mktemp("unpublished")
+    grow(ResultsFolder(place / "results/scaling"))
+    for name, text in {"attention": ATTENTION, "lookup": LOOKUP}.items():
+        study(ResultsFolder(place / "results" / name), read(place, text))
+    assert cli.main(["report", "--results", str(place / "results")]) == cli.DONE
+    return place / "results"
+
+
+def grow(folder: ResultsFolder) -> None:
+    """A sweep over nodes and heads."""
+    found = growing()
+    folder.write_experiment(found.experiment)
+    for record in found.records:
+        records.append(folder.path, record)
+
+
+def study(folder: ResultsFolder, asked: Study) -> None:
+    """A study of a few steps, as a run leaves it before there are views."""
+    folder.write_experiment(asked)
+    assert study_run.StudyRun(asked, folder, PlainDisplay(), Unheard(), Options(parallel=1)).run() == 0
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +75,17 @@ def test_the_page_opens_with_the_verdicts_of_every_experiment(html):
 
 def test_what_the_records_can_show_has_its_section(html):
     there = {"accuracy", "speed", "memory", "trade-off", "roofline", "papers", "parity", "semantics", "environment"}
-    assert set(re.findall(r'<section id="([\w-]+)"', html)) == {"verdicts", *there}
+    assert set(sections(html)) == {"verdicts", *there}
+
+
+def test_every_section_is_opened_by_a_test_here(html, unpublished):
+    others = sections((unpublished / "index.html").read_text())
+    assert {"scaling", "attention"} <= set(others)
+    assert {*sections(html), *others} == {"verdicts", *index.SECTIONS}
+
+
+def sections(text: str) -> list[str]:
+    return re.findall(r'<section id="([\w-]+)"', text)
 
 
 def test_an_unreadable_folder_is_named_and_the_others_are_shown(html):
@@ -100,6 +144,18 @@ def test_a_program_gets_a_papers_table_as_json(results, capsys):
 
 @pytest.fixture
 def page(browser, results) -> Iterator:
+    with opened(browser, results) as shown:
+        yield shown
+
+
+@pytest.fixture
+def other_page(browser, unpublished) -> Iterator:
+    with opened(browser, unpublished) as shown:
+        yield shown
+
+
+@contextmanager
+def opened(browser, place: Path) -> Iterator:
     """The page at a phone's width; whatever the console complains of fails the test."""
     context = browser.new_context(viewport={"width": 360, "height": 800})
     shown = context.new_page()
@@ -108,7 +164,7 @@ def page(browser, results) -> Iterator:
     shown.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     shown.on("pageerror", lambda error: complaints.append(str(error)))
     shown.on("request", lambda request: requests.append(request.url))
-    shown.goto((results / "index.html").as_uri())
+    shown.goto((place / "index.html").as_uri())
     yield shown
     context.close()
     assert complaints == []
@@ -118,6 +174,15 @@ def page(browser, results) -> Iterator:
 @pytest.mark.parametrize("width", [360, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_its_window_and_axe_finds_nothing(page, width, scheme):
+    fits_and_is_accessible(page, width, scheme)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
+def test_a_sweep_and_studies_fit_the_window_and_axe_finds_nothing(other_page, width, scheme):
+    fits_and_is_accessible(other_page, width, scheme)
+
+
+def fits_and_is_accessible(page, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
@@ -127,7 +192,9 @@ def test_the_page_fits_its_window_and_axe_finds_nothing(page, width, scheme):
     assert found.violations_count == 0, found.generate_report()
 
 
-def test_on_paper_every_table_is_whole_and_what_only_a_screen_can_do_is_left_out(page):
+@pytest.mark.parametrize("over", ["page", "other_page"])
+def test_on_paper_every_table_is_whole_and_what_only_a_screen_can_do_is_left_out(over, request):
+    page = request.getfixturevalue(over)
     page.emulate_media(media="print", color_scheme="dark")
     page.set_viewport_size({"width": 718, "height": 1000})  # A4 upright, less margins of 1 cm
     assert page.evaluate("document.documentElement.scrollWidth") <= 718
