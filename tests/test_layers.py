@@ -227,6 +227,15 @@ def test_the_package_is_light_and_a_layer_needs_neither_bench_nor_mlflow_nor_opt
     assert done.stdout.split("\n")[:2] == ["False", "[]"]
 
 
+def test_a_strangers_type_checker_knows_what_a_layer_is_and_which_arguments_there_are(tmp_path):
+    strange = tmp_path / "strange.py"
+    made = 'layer("fused", "gatv2", in_chan{}els=8, out_channels=4)'
+    strange.write_text(f"from implementations import layer\n\nreveal_type({made.format('n')})\n{made.format('')}\n")
+    done = subprocess.run([sys.executable, "-m", "mypy", strange], capture_output=True, text=True, cwd=ROOT)
+    assert 'note: Revealed type is "implementations.layers.Layer"' in done.stdout
+    assert re.findall("error: (.*);", done.stdout) == ['Unexpected keyword argument "in_chanels" for "layer"']
+
+
 def test_names_are_listed_without_importing_a_back_end():
     assert {"scatter", "pyg", "dgl", "fused", "dense"} <= set(names("backends"))
     assert {"gat", "gatv2"} <= set(names("operators"))
