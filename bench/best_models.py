@@ -1,7 +1,7 @@
 """Which trained networks a results folder keeps: of each cell the one with the best validation score.
 
-Fits are ranked that differ in nothing but their seed, and of which a network is there: a full disk costs one, a cluster
-keeps none, and what was trained under other settings, by other code or on other data is no rival.
+Fits are ranked that differ in nothing but their seed, and of which a network is there: a full disk costs one, and what
+was trained under other settings, by other code or on other data is no rival.
 """
 
 from collections import defaultdict

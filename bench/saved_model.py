@@ -18,7 +18,7 @@ from bench.plugins import BACKENDS, OPERATORS
 from bench.task import row_normalised
 from bench.training import network
 from bench.training.train import Inputs, evaluate
-from bench.work import FitJob
+from bench.work import FitJob, Job
 from implementations.contract import Graph
 
 SUFFIX = ".pt"
@@ -74,7 +74,12 @@ def save(folder: Path, job: FitJob, features: int, classes: int, model: network.
     content = {"job": job.model_dump_json(), "features": features, "classes": classes, "state": state}
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(folder / f"{job.id}{SUFFIX}", buffer.getvalue())
+    write_atomically(path(folder, job), buffer.getvalue())
+
+
+def path(folder: Path, job: Job) -> Path:
+    """Where a job's network lies in a folder of them."""
+    return folder / f"{job.id}{SUFFIX}"
 
 
 def about(path: Path) -> About:

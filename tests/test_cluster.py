@@ -12,16 +12,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from cluster_tools import Dask, dask, forwarding
 from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
 from test_kill import substance
 from test_paper_tables import TABLE as SMALL_TABLE
 from test_runner import changed
 
-from bench import plan
+from bench import plan, saved_model
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.jobs import run_job
@@ -60,14 +62,21 @@ def in_substance(outcome):
 
 
 def test_a_fit_on_a_dask_worker_gives_what_it_gives_here(small, tmp_path, cpu):
-    jobs = fits(small, 2)
+    jobs, terms = fits(small, 2), replace(TERMS, models=str(tmp_path / "there"))
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
     with (
         dask(tmp_path / "dask", workers=1) as cluster,
-        contextlib.closing(engage(TERMS, ["blocks"], cluster.address)) as force,
+        contextlib.closing(engage(terms, ["blocks"], cluster.address)) as force,
     ):
         outcomes = finished(force, jobs)
         assert (force.size("cpu"), force.at_work) == (1, {})
-    here = {job.id: run_job(job, Place(cpu.slots()[0])) for job in jobs}
+    here = {job.id: run_job(job, Place(cpu.slots()[0], models=str(tmp_path / "here"))) for job in jobs}
+    for job in jobs:
+        states = [
+            saved_model.load(saved_model.path(tmp_path / at, job)).network.state_dict() for at in ("here", "there")
+        ]
+        torch.testing.assert_close(*states)
     assert {id_: in_substance(found) for id_, found in outcomes.items()} == {
         id_: in_substance(found) for id_, found in here.items()
     }
@@ -83,6 +92,8 @@ def test_an_experiment_on_a_cluster_leaves_the_records_that_one_machine_leaves(t
         again = bench("run", experiment, *options)
     assert again.returncode == 0
     assert substance(tmp_path / "many" / "tiny") == substance(tmp_path / "one" / "tiny")
+    kept = [{path.name for path in (tmp_path / at / "tiny" / "models").iterdir()} for at in ("many", "one")]
+    assert kept[0] == kept[1] != set()
 
 
 @pytest.mark.slow

@@ -18,14 +18,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, KilledWorker, Security
 from distributed.client import ClosedClientError
 from distributed.comm import connect, parse_address, parse_host_port
 
+from bench import saved_model
 from bench.basis import Machine, build
 from bench.errors import UserError
+from bench.folder import write_atomically
 from bench.outcomes import NotDone
 from bench.plugins import DATASETS
 from bench.work import Job, SpeedJob
@@ -125,7 +128,7 @@ class Cluster:
                     continue
                 job, _ = flying.pop(future.key)
                 self.at_work.pop(self._places.pop(future.key, ""), None)
-                if done := self._done(future):
+                if done := self._done(job, future):
                     yield job, done
                 else:
                     self._give_up([future])
@@ -208,8 +211,8 @@ class Cluster:
             else:
                 waiting.insert(0, job)
 
-    def _done(self, future: Future) -> Done | None:
-        """A job's answer, or None where its worker died before it was fetched.
+    def _done(self, job: Job, future: Future) -> Done | None:
+        """A job's answer, or None where its worker died before it was fetched; its network is laid where it is kept.
 
         That its worker died at it again and again is an outcome, that the scheduler is gone is not.
 
@@ -217,7 +220,11 @@ class Cluster:
             UserError: the scheduler is gone.
         """
         if answer := _fetched(future):
-            return Done.model_validate(answer)
+            done, model = answer
+            if model:
+                with contextlib.suppress(OSError):  # as of a full disk: the result is worth more than the network
+                    write_atomically(saved_model.path(Path(self._terms.models), job), model)
+            return Done.model_validate(done)
         if future.status != "error":
             self._connected()
             return None
@@ -389,11 +396,11 @@ async def _knock(address: str) -> None:
             return
 
 
-def _fetched(future: Future) -> dict[str, Any] | None:
+def _fetched(future: Future) -> tuple[dict[str, Any], bytes] | None:
     """What a finished job says, which its worker keeps until it is asked for; None where that cannot be had."""
     if future.status == "finished":
         with contextlib.suppress(Exception):  # whatever it is, the status says what became of the job
-            found: dict[str, Any] = future.result(timeout=FETCH_S)
+            found: tuple[dict[str, Any], bytes] = future.result(timeout=FETCH_S)
             return found
     return None
 

@@ -6,8 +6,10 @@ child, whose standard input ends with it.
 
 import asyncio
 import platform
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.basis import Machine, build, this_machine
@@ -63,8 +65,8 @@ async def introduce(datasets: Sequence[str], *, dask_worker: "Worker") -> Introd
     return found
 
 
-def work(job: Mapping[str, Any], terms: Terms, topic: str) -> dict[str, Any]:
-    """Run one job on a slot that nobody else uses; `bench.workers.worker.Done` as JSON.
+def work(job: Mapping[str, Any], terms: Terms, topic: str) -> tuple[dict[str, Any], bytes]:
+    """Run one job on a slot that nobody else uses; `bench.workers.worker.Done` as JSON, and a fit's network.
 
     Raises:
         Unwanted: the runner has gone or given the job up.
@@ -89,9 +91,17 @@ def rest() -> None:
 _crews: dict[str, Crew] = {}  # by slot: starting a child process costs seconds
 
 
-def _run(job: Job, slot: str, terms: Terms, desk: "_Desk") -> dict[str, Any]:
+def _run(job: Job, slot: str, terms: Terms, desk: "_Desk") -> tuple[dict[str, Any], bytes]:
+    with tempfile.TemporaryDirectory() as models:
+        done = _at_work(job, slot, replace(terms, models=models if terms.models else ""), desk)
+        networks = [path.read_bytes() for path in Path(models).glob(f"{job.id}.*")]
+    return done.model_dump(mode="json"), b"".join(networks)
+
+
+def _at_work(job: Job, slot: str, terms: Terms, desk: "_Desk") -> Done:
     crew = _crews.setdefault(slot, Crew(slots=lambda device: (slot,), limit_s=terms.limit_s))
     crew.limit_s, crew.storage_url, crew.memory_bytes = terms.limit_s, terms.storage_url, terms.memory_bytes
+    crew.models = terms.models
     run = crew.alone if isinstance(job, SpeedJob) else crew.together
     done: Done | None = None
     for item in run([job], title):
@@ -101,7 +111,7 @@ def _run(job: Job, slot: str, terms: Terms, desk: "_Desk") -> dict[str, Any]:
             raise slots.Unwanted  # leaving the loop kills the child
         desk.tell(slot, crew.at_work.get(slot, ""))
     assert done is not None
-    return done.model_dump(mode="json")
+    return done
 
 
 class _Desk:

@@ -16,7 +16,7 @@ class Terms:
     limit_s: float
     storage_url: str = ""
     memory_bytes: int | None = None
-    models: str = ""  # folder on this machine for the networks that fits train; a cluster keeps none
+    models: str = ""  # folder on the runner's machine for the networks that fits train
 
 
 class Workforce(Protocol):
