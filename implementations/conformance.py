@@ -19,8 +19,9 @@ from typing import NoReturn, cast
 import torch
 
 from implementations import backends, operators
-from implementations.checks import BASE, CHECKS, WITHOUT_A_LAYER, Check, Nonconformance
+from implementations.checks import CHECKS, WITHOUT_A_LAYER
 from implementations.contract import Backend, Operator
+from implementations.promise import BASE, Check, Nonconformance
 
 __all__ = ["CHECKS", "Check", "Nonconformance", "main"]
 
