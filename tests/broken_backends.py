@@ -130,12 +130,13 @@ class DropsTheSameFeaturesAlways(Broken):
             return super().dropout(x, probability)
 
 
-class DropsTheSameForAllTargets(Broken):
+class DropsForTwoTargetsAtOnce(Broken):
     class Layer(WithDropoutOfItsOwn):
         def attend(self, x, graph):
             alpha, values = super().attend(x, graph)
-            of_sources = F.dropout(alpha.new_ones(graph.num_nodes, alpha.shape[1]), self.probability, self.training)
-            return alpha * of_sources[graph.sources], values
+            factor = F.dropout(torch.ones_like(alpha), self.probability, self.training)
+            is_second = graph.targets.unsqueeze(1) % 2 == 1
+            return alpha * torch.where(is_second, factor.roll(1, 0), factor), values
 
 
 class _DrawsAnotherMaskBackward(torch.autograd.Function):
@@ -292,7 +293,7 @@ CAUGHT_BY: Mapping[type[Broken], str] = {
     KeepsItsFeatures: "drops_coefficients_and_features_in_training",
     DropsFeaturesUnscaled: "drops_coefficients_and_features_in_training",
     DropsTheSameFeaturesAlways: "drops_coefficients_and_features_in_training",
-    DropsTheSameForAllTargets: "drops_coefficients_and_features_in_training",
+    DropsForTwoTargetsAtOnce: "drops_coefficients_and_features_in_training",
     DifferentiatesUnderAnotherMask: "differentiates_under_the_masks_it_drew",
     DrawsFromElsewhere: "differentiates_under_the_masks_it_drew",
     StepsTooFar: "trains_as_its_layers_define",

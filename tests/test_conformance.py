@@ -4,10 +4,11 @@ import importlib
 
 import pytest
 import torch
-from broken_backends import CAUGHT_BY, MergesDuplicates
+from broken_backends import CAUGHT_BY, DropsForTwoTargetsAtOnce, MergesDuplicates
 from installed import skip_for
 
 from implementations.conformance import CHECKS, Nonconformance, backend_names, main, operator_names
+from implementations.dropout_check import compare_dropout
 from implementations.operators import gat, gatv2
 from implementations.promise import BASE
 
@@ -49,6 +50,11 @@ def test_a_message_says_where_and_by_how_much():
     check = next(check for check in CHECKS if check.__name__ == "agrees_with_the_reference_in_float64")
     with pytest.raises(Nonconformance, match=r"duplicate edges, 3 heads.*differs from the reference.*allowed 1e-10"):
         check(MergesDuplicates(), gat, CPU)
+
+
+def test_masks_that_targets_share_are_told_by_that_and_by_nothing_else():
+    failed = [found.name for found in compare_dropout(DropsForTwoTargetsAtOnce(), gat, BASE, CPU) if not found.passed]
+    assert failed == ["targets have masks of their own"]
 
 
 def test_the_command_passes_a_good_back_end(capsys):
