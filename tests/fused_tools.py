@@ -11,6 +11,7 @@ from implementations.operators import gat, gatv2
 
 CPU = torch.device("cpu")
 OPERATORS = pytest.mark.parametrize("operator", [gat, gatv2], ids=lambda operator: operator.name)
+SHAPES = [(8, 5, True), (1, 7, False), (3, 4, True), (6, 2, False)]  # heads, channels, concatenated
 NEEDS_KERNELS = pytest.mark.skipif(library.missing() is not None, reason=str(library.missing()))
 
 
