@@ -37,11 +37,16 @@ def execute(arguments: argparse.Namespace) -> int:
     found = _judged(sides.pairs(before, after, arguments.results))
     if not any(one.is_of_something for one in found.values()):
         raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
-    if before.folder or after.folder:
-        (one,) = found.values()
-        _tell(one, as_json=arguments.json)
+    is_one = bool(before.folder or after.folder)
+    if arguments.json:
+        say_json(_plain(found, is_one=is_one))
+    elif is_one:
+        _print(*found.values())
     else:
-        _tell_all(found, as_json=arguments.json)
+        for name, one in found.items():
+            say(f"{name}\n{'=' * len(name)}\n")
+            _print(one)
+            say("")
     return DONE
 
 
@@ -55,24 +60,16 @@ def _judged(pairs: dict[str, sides.Pair]) -> "dict[str, Difference]":
     }
 
 
-def _tell_all(found: "dict[str, Difference]", *, as_json: bool) -> None:
+def _plain(found: "dict[str, Difference]", *, is_one: bool) -> dict[str, object]:
     from bench.report import difference
 
-    if as_json:
-        say_json({"experiments": {name: difference.plain(one) for name, one in found.items()}})
-        return
-    for name, one in found.items():
-        say(f"{name}\n{'=' * len(name)}\n")
-        _tell(one, as_json=False)
-        say("")
+    plain = {name: difference.plain(one) for name, one in found.items()}
+    return next(iter(plain.values())) if is_one else {"experiments": plain}
 
 
-def _tell(found: "Difference", *, as_json: bool) -> None:
+def _print(found: "Difference") -> None:
     from bench.report import difference
 
-    if as_json:
-        say_json(difference.plain(found))
-        return
     if not found.is_asked_alike:
         say("The two were asked with different settings: a difference may be theirs.\n")
     for grid in difference.grids(found):
