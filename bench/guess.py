@@ -15,8 +15,8 @@ from bench.training.network import layer_configs
 from bench.work import AttentionJob, FitJob, GridJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
 # Seconds per message of a training step with its evaluation, by a library's back end on one current CPU core that has
-# nothing else to do. A compiled one needs down to a twentieth, one that looks at all pairs of nodes a hundred times as
-# much; nothing that a plan knows tells them apart.
+# nothing else to do. Compiled kernels need a fraction, whoever looks at all pairs of nodes a multiple; nothing that a
+# plan knows tells them apart.
 PER_MESSAGE_S = 30e-9
 START_S = 5.0
 SMALL_STEP_S = 4e-3  # of a training step on next to nothing
