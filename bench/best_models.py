@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench import saved_model
 from bench.outcomes import Fitted
 from bench.records import Record
 from bench.saved_model import SUFFIX
@@ -68,4 +69,4 @@ def _best(results: Path, records: Iterable[Record]) -> Path | None:
 
 
 def _path(results: Path, record: Record) -> Path:
-    return results / FOLDER / f"{record.id}{SUFFIX}"
+    return saved_model.path(results / FOLDER, record.id)

@@ -18,7 +18,7 @@ from bench.plugins import BACKENDS, OPERATORS
 from bench.task import row_normalised
 from bench.training import network
 from bench.training.train import Inputs, evaluate
-from bench.work import FitJob, Job
+from bench.work import FitJob
 from implementations.contract import Graph
 
 SUFFIX = ".pt"
@@ -74,12 +74,12 @@ def save(folder: Path, job: FitJob, features: int, classes: int, model: network.
     content = {"job": job.model_dump_json(), "features": features, "classes": classes, "state": state}
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(path(folder, job), buffer.getvalue())
+    write_atomically(path(folder, job.id), buffer.getvalue())
 
 
-def path(folder: Path, job: Job) -> Path:
+def path(folder: Path, job_id: str) -> Path:
     """Where a job's network lies in a folder of them."""
-    return folder / f"{job.id}{SUFFIX}"
+    return folder / f"{job_id}{SUFFIX}"
 
 
 def about(path: Path) -> About:

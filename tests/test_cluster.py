@@ -74,7 +74,7 @@ def test_a_fit_on_a_dask_worker_gives_what_it_gives_here(small, tmp_path, cpu):
     here = {job.id: run_job(job, Place(cpu.slots()[0], models=str(tmp_path / "here"))) for job in jobs}
     for job in jobs:
         states = [
-            saved_model.load(saved_model.path(tmp_path / at, job)).network.state_dict() for at in ("here", "there")
+            saved_model.load(saved_model.path(tmp_path / at, job.id)).network.state_dict() for at in ("here", "there")
         ]
         torch.testing.assert_close(*states)
     assert {id_: in_substance(found) for id_, found in outcomes.items()} == {

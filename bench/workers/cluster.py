@@ -42,7 +42,7 @@ from bench.workers.workforce import Terms
 CONNECT_S = 10
 REFUSED_S = 3  # time for a scheduler that is just starting, where its machine says at once that there is none
 PATIENCE_S = 10
-FETCH_S = 30  # a result is some kilobytes
+FETCH_S = 30  # a result is some kilobytes, and a fit's network besides
 LOOK_EVERY_S = 2.0
 STRANDINGS = 3
 WAITING = "cluster"  # the place of what is said while no worker can be had
@@ -223,7 +223,7 @@ class Cluster:
             done, model = answer
             if model:
                 with contextlib.suppress(OSError):  # as of a full disk: the result is worth more than the network
-                    write_atomically(saved_model.path(Path(self._terms.models), job), model)
+                    write_atomically(saved_model.path(Path(self._terms.models), job.id), model)
             return Done.model_validate(done)
         if future.status != "error":
             self._connected()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import saved_model
 from bench.basis import Machine, build, this_machine
 from bench.plugins import DATASETS, DEVICES
 from bench.progress import title
@@ -66,7 +67,7 @@ async def introduce(datasets: Sequence[str], *, dask_worker: "Worker") -> Introd
 
 
 def work(job: Mapping[str, Any], terms: Terms, topic: str) -> tuple[dict[str, Any], bytes]:
-    """Run one job on a slot that nobody else uses; `bench.workers.worker.Done` as JSON, and a fit's network.
+    """Run one job on a slot that nobody else uses; `bench.workers.worker.Done` as JSON, and a fit's network or nothing.
 
     Raises:
         Unwanted: the runner has gone or given the job up.
@@ -94,8 +95,9 @@ _crews: dict[str, Crew] = {}  # by slot: starting a child process costs seconds
 def _run(job: Job, slot: str, terms: Terms, desk: "_Desk") -> tuple[dict[str, Any], bytes]:
     with tempfile.TemporaryDirectory() as models:
         done = _at_work(job, slot, replace(terms, models=models if terms.models else ""), desk)
-        networks = [path.read_bytes() for path in Path(models).glob(f"{job.id}.*")]
-    return done.model_dump(mode="json"), b"".join(networks)
+        path = saved_model.path(Path(models), job.id)
+        network = path.read_bytes() if path.exists() else b""
+    return done.model_dump(mode="json"), network
 
 
 def _at_work(job: Job, slot: str, terms: Terms, desk: "_Desk") -> Done:
