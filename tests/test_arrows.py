@@ -34,7 +34,7 @@ CONFINED = {
     },
     "jinja2": {"bench.report.html"},
     "pandas": {"bench.datasets._ogb"},
-    "distributed": {"bench.workers.cluster", "bench.workers.dask_worker"},
+    "distributed": {"bench.workers.connection", "bench.workers.dask_worker"},
 }
 
 # Module -> the modules of ours that it may import; whoever is not named here is free within its package's rule.

@@ -279,7 +279,7 @@ def test_a_mistyped_address_is_answered_in_seconds(address):
 
 @pytest.mark.parametrize("handler", [Answering, Silent])
 def test_somebody_who_is_no_scheduler_is_not_waited_for_without_end(handler, monkeypatch):
-    monkeypatch.setattr("bench.workers.cluster.CONNECT_S", 2)
+    monkeypatch.setattr("bench.workers.connection.CONNECT_S", 2)
     with listening(handler) as address, pytest.raises(UserError, match="no Dask scheduler answers there"):
         engage(TERMS, cluster=address).reach()
 

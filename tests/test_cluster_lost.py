@@ -17,16 +17,17 @@ from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
-from bench.workers import cluster
+from bench.workers import roster
 from bench.workers.cluster import STRANDINGS, WAITING, Cluster
 
 DONE = Done(outcome=NotDone(status="diverged", reason="as it went"), environment={}, started_utc="", seconds=1.0)
+ANSWER = (DONE.model_dump(mode="json"), b"")  # which has no network
 
 
 class Answer:
     """A job that is over, as the client knows it; fetching what it says may tell another story."""
 
-    def __init__(self, fetch: Callable[[], Any] = lambda: DONE.model_dump(mode="json"), status: str = "finished"):
+    def __init__(self, fetch: Callable[[], Any] = lambda: ANSWER, status: str = "finished"):
         self.key, self.status, self._fetch = "", status, fetch
 
     def result(self, timeout: float) -> Any:
@@ -81,19 +82,19 @@ def cluster_of(
     client: Dask, monkeypatch: pytest.MonkeyPatch, hosts: Sequence[str] = ("anna",), **options: Any
 ) -> Cluster:
     """A cluster with a worker on each host, which stays."""
-    force = Cluster("tcp://nobody:1", Terms(limit_s=1), **options)
+    force = Cluster("tcp://nobody:1", **({"terms": Terms(limit_s=1)} | options))
     for host in hosts:
         join(force, host)
-    monkeypatch.setattr(force, "_here", lambda: set(force._met))
-    monkeypatch.setattr(cluster, "LOOK_EVERY_S", 0)
-    force.__dict__["_client"] = client
+    monkeypatch.setattr(force._roster, "present", lambda: set(force._roster._met))
+    monkeypatch.setattr(roster, "LOOK_EVERY_S", 0)
+    force._dask.__dict__["_client"] = client
     return force
 
 
 def join(force: Cluster, host: str) -> None:
     machine = this_machine("cpu")._replace(host=host)
-    force._workers[f"worker of {host}"] = Introduction(host, {"cpu": machine}, build(), {"cpu": 1}, {})
-    force._met.add(f"worker of {host}")
+    force._roster._fit[f"worker of {host}"] = Introduction(host, {"cpu": machine}, build(), {"cpu": 1}, {})
+    force._roster._met.add(f"worker of {host}")
 
 
 def asked():
@@ -122,6 +123,17 @@ def test_a_job_whose_answer_was_lost_with_its_worker_is_done_again(lost, monkeyp
     assert [item for item in force.together([job], title) if item] == [(job, DONE)]
     assert client.given_up == [lost]
     assert len(set(client.keys)) == 2  # Dask takes a job of the same key for the one that it knows
+
+
+def test_a_network_that_comes_with_an_answer_is_kept_and_one_for_which_there_is_no_room_costs_nothing_else(
+    tmp_path, monkeypatch
+):
+    (job,) = a_fit()
+    for folder in (tmp_path, tmp_path / "not there"):
+        client = Dask([Answer(lambda: (DONE.model_dump(mode="json"), b"weights"))])
+        force = cluster_of(client, monkeypatch, terms=Terms(limit_s=1, models=str(folder)))
+        assert [item for item in force.together([job], title) if item] == [(job, DONE)]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {f"{job.id}.pt": b"weights"}
 
 
 def test_a_job_whose_answer_is_lost_again_and_again_is_an_error(monkeypatch):
@@ -156,11 +168,11 @@ def test_a_run_whose_timing_machine_died_says_which_and_goes_on_when_it_is_back(
     assert next(running) is None
     for host in ("anna", "berta"):
         force._heard((0.0, {"key": host, "where": f"{host} cpu:0", "text": "at something"}))
-    monkeypatch.setattr(force, "_here", lambda: {"worker of berta"})
+    monkeypatch.setattr(force._roster, "present", lambda: {"worker of berta"})
     assert next(running) is None
     assert force.at_work.keys() == {"berta cpu:0", WAITING}
     assert force.at_work[WAITING].startswith("waiting for anna, where this run's times are made; start a worker there")
-    monkeypatch.setattr(force, "_here", lambda: set(force._met))
+    monkeypatch.setattr(force._roster, "present", lambda: set(force._roster._met))
     join(force, "anna")
     assert [item for item in running if item] == [(job, DONE)]
     assert WAITING not in force.at_work
@@ -174,8 +186,8 @@ def test_a_run_started_again_times_on_a_machine_that_is_there(monkeypatch):
 def test_who_waits_for_a_machine_to_time_on_is_told(monkeypatch):
     said: list[str] = []
     force = cluster_of(Dask(), monkeypatch, hosts=(), say=said.append)
-    monkeypatch.setattr(cluster, "PATIENCE_S", -1)
-    monkeypatch.setattr(force, "_look", lambda: join(force, "anna"))
+    monkeypatch.setattr(roster, "PATIENCE_S", -1)
+    monkeypatch.setattr(force._roster, "look", lambda: join(force, "anna"))
     assert force.machine("cpu").host == "anna"
     assert said == ["waiting for a worker at tcp://nobody:1 that has cpu, to time there"]
 
