@@ -3,6 +3,7 @@
 Times are seconds per step, accuracies fractions in [0, 1]; only reports multiply by 100.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -25,6 +26,15 @@ class Check(Frozen):
     tolerance: float
     passed: bool
     note: str = ""
+
+    @property
+    def share(self) -> float:
+        """The difference as a share of what is allowed; infinite where nothing is, or where nothing came out."""
+        if math.isnan(self.difference):
+            return math.inf
+        if self.tolerance == 0:
+            return 0.0 if self.difference == 0 else math.inf
+        return self.difference / self.tolerance
 
 
 class Checked(Frozen):

@@ -14,11 +14,13 @@ import time
 import psutil
 import pytest
 from fault_tools import tiny
+from installed import skip_for
 
 from bench import cli, experiment_file
 from bench.commands import overhead
 from bench.paper import table_file
 from bench.plugins import BACKENDS, DATASETS
+from implementations.backends._fused import library
 
 BROKEN = """
 title = "t"
@@ -149,6 +151,15 @@ def test_listing_says_what_is_installed_without_loading_it():
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert shown.rstrip().endswith("[]")
     assert re.search(r"^pyg +torch-geometric [\d.]+$", shown, flags=re.MULTILINE)
+
+
+def test_a_back_end_that_owns_its_step_goes_from_the_gate_to_the_page(tmp_path, capsys):
+    skip_for(library.missing(), "fused_step")
+    path = tiny(tmp_path, ('"scatter"', '"scatter", "fused_step"'), ("trials = 3", "trials = 0"))
+    assert cli.main(["run", str(path), "--results", str(tmp_path / "results"), "--mlflow", "off"]) == 0
+    assert "fused_step" in capsys.readouterr().out
+    assert "fused_step" in (tmp_path / "results/tiny/table.md").read_text()
+    assert cli.main(["parity", str(path), "--backends", "fused_step"]) == 0
 
 
 def test_the_overhead_is_measured_in_pairs(capsys):

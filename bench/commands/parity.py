@@ -88,7 +88,7 @@ def _worst(outcome: Checked, dtype: str) -> str:
     chosen = [check for check in outcome.checks if (check.dtype == "float64") == bool(dtype)]
     if not chosen:
         return "not checked"
-    worst = max(chosen, key=lambda check: check.difference / check.tolerance)
+    worst = max(chosen, key=lambda check: check.share)
     return f"{worst.difference:.1e} of {worst.tolerance:.0e}"
 
 

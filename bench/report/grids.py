@@ -233,8 +233,7 @@ def _worst(checked: Checked, by_graph: bool) -> list[tuple[str, ...]]:
 
 
 def _worst_line(checks: Sequence[Check]) -> tuple[str, ...]:
-    # A nan is what came out of nothing: worse than any number.
-    worst = max(checks, key=lambda check: (math.isnan(check.difference), check.difference / check.tolerance))
+    worst = max(checks, key=lambda check: check.share)
     failed = sum(not check.passed for check in checks)
     return (
         worst.dtype,

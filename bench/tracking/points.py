@@ -67,11 +67,10 @@ def _numbers(outcome: Outcome) -> dict[str, float]:
         case NotDone():
             return {}
         case Checked():
-            shares = [check.difference / check.tolerance for check in outcome.checks if check.tolerance > 0]
             return {
                 "checks": len(outcome.checks),
                 "checks_failed": sum(not check.passed for check in outcome.checks),
-                "largest_share_of_tolerance": max(shares, default=math.nan),
+                "largest_share_of_tolerance": max((check.share for check in outcome.checks), default=math.nan),
             }
         case Timed():
             return {"prepare_ms": outcome.prepare_s * 1e3, **_track_numbers(outcome)}
