@@ -90,9 +90,10 @@ def _tune(rig: Rig, job: TuneJob, place: Place, progress: Progress) -> Tuned:
 def fit(rig: Rig, job: FitJob, place: Place, progress: Progress) -> Fitted:
     """Train with one seed, then read the test nodes."""
     model, fitted = _trained(rig, job, progress)
-    if place.models and job.architecture.ends == "attention":  # what has other ends is not predicted with from a file
+    if place.models:
+        about = saved_model.About(job, rig.data.x.shape[1], rig.classes, len(rig.data.relations))
         with contextlib.suppress(OSError):  # a full disk, say: the result is worth more than the network
-            saved_model.save(Path(place.models), job, rig.data.x.shape[1], rig.classes, model)
+            saved_model.save(Path(place.models), about, model)
     return fitted
 
 

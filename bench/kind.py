@@ -38,6 +38,7 @@ class Sample:
     missing: str = ""  # why there are no values, as a sentence
     note: str = ""
     differs: str = ""  # in what the data were not those of the published experiment; then nothing is judged
+    fits: Sequence[Record] = ()  # its runs of which the network may have been kept
 
     def failed(self) -> str:
         """That some runs came to nothing, so that the values are those of the others; nothing where all have one."""

@@ -12,11 +12,10 @@ from bench import seeds
 from bench.config import Architecture, Protocol, Training
 from bench.device import Device
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
-from bench.task import DatasetInfo, NodeData, NodeTask, Split, row_normalised
+from bench.task import DatasetInfo, NodeData, NodeTask, Split, row_normalised, with_self_loops
 from bench.training import network, objective, parts
 from bench.training.noise import with_noise
 from bench.training.parts import Batches, Part
-from bench.training.readout import GatedEnds
 from bench.training.train import Inputs, Material
 from bench.work import AttentionJob, FitJob, Job, ParityJob, SpeedJob, TuneJob
 from implementations.contract import Backend, Graph, LayerConfig, Operator, Sampling
@@ -187,17 +186,11 @@ class Rig:
 
     def model(self, architecture: Architecture, protocol: Protocol, seed: int) -> network.Network:
         """A network with the start weights of `seed`, on the device."""
-        configs = self.configs(architecture)
         torch.manual_seed(seeds.derive(seed, "native init"))
-        start = seed if protocol.init == "canonical" else None
-        features, width = self.data.x.shape[1], configs[0].in_channels
-        ends: network.Ends | GatedEnds | None = None
-        if architecture.ends == "linear":
-            ends = network.Ends(features, width, self.classes, start)
-        if architecture.ends == "gated":
-            ends = GatedEnds(features, width, start)
-        relations = len(self.data.relations)
-        model = network.build(self.backend, self.operator, configs, architecture, start, ends, relations)
+        model = network.of(
+            self.backend, self.operator, architecture, self.data.x.shape[1], self.classes, len(self.data.relations),
+            seed if protocol.init == "canonical" else None,
+        )  # fmt: skip
         return model.to(self.torch_device, getattr(torch, protocol.dtype))
 
 
@@ -231,8 +224,8 @@ def _load(dataset: str, protocol: Protocol) -> NodeData:
     graph = with_noise(data.graph, protocol.edge_noise)
     if not protocol.self_loops:
         return replace(data, graph=graph, x=x)
-    loops = (Graph(graph.num_nodes, torch.empty(2, 0, dtype=torch.int64)).with_self_loops(),) if data.relations else ()
-    return replace(data, graph=graph.with_self_loops(), x=x, relations=(*loops, *data.relations))
+    looped, relations = with_self_loops(graph, data.relations)
+    return replace(data, graph=looped, x=x, relations=relations)
 
 
 @lru_cache(maxsize=32)

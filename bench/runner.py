@@ -59,6 +59,7 @@ class Grid:
     display: Display
     listener: Listener
     options: Options = field(default_factory=Options)
+    is_alone: bool = True  # in the folder; else it holds the results of other experiments, too
 
     def __post_init__(self) -> None:
         found = self.folder.records()
@@ -218,7 +219,7 @@ class Grid:
         record = Record(id=job.id, experiment=self.folder.name, job=job, **dict(done))
         if self.history.add(record):
             if isinstance(job, FitJob):
-                best_models.prune(self.folder.path, self.history.latest.values(), job)
+                best_models.prune(self.folder.path, self.history.latest.values(), job, is_alone=self.is_alone)
             self._estimates.add(record)
             self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")

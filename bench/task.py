@@ -148,6 +148,12 @@ class DataUnavailable(UserError):
     """No source has the data, or a file is not what it should be; the text says which and what to do."""
 
 
+def with_self_loops(graph: Graph, relations: tuple[Graph, ...]) -> tuple[Graph, tuple[Graph, ...]]:
+    """A graph with a self-loop on each node; of several types of edge, these are one more, which comes first."""
+    loops = Graph(graph.num_nodes, graph.edge_index[:, :0]).with_self_loops()
+    return graph.with_self_loops(), (loops, *relations) if relations else ()
+
+
 def row_normalised(x: Tensor) -> Tensor:
     """x, sparse CSR or dense, with each row divided by its sum; rows that sum to zero stay as they are.
 

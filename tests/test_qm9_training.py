@@ -12,7 +12,6 @@ from torch import nn
 from bench import cli, experiment_file
 from bench.config import Architecture, Experiment, Protocol, RmsProp, Training
 from bench.folder import ResultsFolder
-from bench.paper import table_file
 from bench.plugins import BACKENDS
 from bench.rig import task_of
 from bench.training import network, objective, parts
@@ -189,20 +188,9 @@ def test_what_does_not_fit_numbers_of_whole_graphs_is_refused_in_one_line():
         assert line.startswith(said)
 
 
-def few_epochs(tmp_path: Path) -> str:
-    """Table 2 as it comes along, with fewer epochs of smaller steps."""
-    text = (table_file.FOLDER / "gatv2-table2.toml").read_text()
-    for whole, part in (("max_epochs = 10000", "max_epochs = 8"), ("graphs = 2750", "graphs = 12")):
-        assert whole in text
-        text = text.replace(whole, part)
-    path = tmp_path / "gatv2-table2.toml"
-    path.write_text(text)
-    return str(path)
-
-
 def run(tmp_path: Path, *options: str) -> dict[str, dict[str, object]]:
     results = ["--results", str(tmp_path / "results"), "--mlflow", "off"]
-    assert cli.main(["tables", few_epochs(tmp_path), *options, *results]) == 0
+    assert cli.main(["tables", qm9_files.few_epochs(tmp_path), *options, *results]) == 0
     found = json.loads((tmp_path / "results" / "gatv2-table2" / "table.json").read_text())
     return {row["row"]: row for row in found["rows"]}
 

@@ -19,7 +19,7 @@ from bench import experiment_file, toml_file
 from bench.config import Experiment, Setting
 from bench.errors import UserError
 from bench.kind import Line, Means, Sample
-from bench.outcomes import NotDone
+from bench.outcomes import Fitted, NotDone
 from bench.paper.table import Part
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
@@ -70,7 +70,7 @@ class _Grid:
     def run(self, part: Part, lines: Sequence[Line], seeds: int, means: Means) -> int:
         """See `bench.kind.Kind`."""
         return sum(
-            Grid(experiment, means.folder, means.display, Unheard(), means.options).run()
+            Grid(experiment, means.folder, means.display, Unheard(), means.options, is_alone=False).run()
             for found in _slices(part)
             for experiment in _asked(part, found, set(lines), seeds)
         )
@@ -168,6 +168,7 @@ def _sample(cell: Cell, unit: float) -> Sample:
         missing=_said(reasons[0]) if reasons and not cell.fits else "",
         note=_tuning(cell),
         differs=next((fit.differs for fit in cell.fits.values() if fit.differs), ""),
+        fits=[record for record in work if isinstance(record.outcome, Fitted)],
     )
 
 

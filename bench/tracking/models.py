@@ -63,15 +63,33 @@ def _write(about: About, path: Path, folder: Path) -> None:
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        floats, integers = np.dtype(about.job.protocol.dtype), np.dtype("int64")
-        inputs = [TensorSpec(floats, (-1, about.features), "x"), TensorSpec(integers, (2, -1), "edge_index")]
-        two_nodes = {"x": np.ones((2, about.features), floats), "edge_index": np.array([[0, 1], [1, 0]], integers)}
+        specs = {name: TensorSpec(array.dtype, _shape(name, array), name) for name, array in _example(about).items()}
+        logits = (-1,) if {"graph_of", "pairs"} & specs.keys() else (-1, about.classes)
         packages = versions(("torch", *BACKENDS.get(about.job.backend).packages))
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=saved_model.__name__,
             data_path=str(path),
-            signature=ModelSignature(Schema(inputs), Schema([TensorSpec(floats, (-1, about.classes))])),
-            input_example=two_nodes,
+            signature=ModelSignature(Schema(list(specs.values())), Schema([TensorSpec(specs["x"].type, logits)])),
+            input_example=_example(about),
             pip_requirements=[f"{name}=={version.partition('+')[0]}" for name, version in packages.items()],
         )
+
+
+def _example(about: About) -> dict[str, Any]:
+    """Two nodes of one graph, an edge each way, and whatever else this network asks for."""
+    arrays = {
+        "x": np.ones((2, about.features), about.job.protocol.dtype),
+        "edge_index": np.array([[0, 1], [1, 0]]),
+        "edge_type": np.array([0, 0]),
+        "graph_of": np.array([0, 0]),
+        "pairs": np.array([[0], [1]]),
+    }
+    return {name: arrays[name] for name in about.asks}
+
+
+def _shape(name: str, array: Any) -> tuple[int, ...]:
+    """That of an example with any number of nodes, edges and pairs."""
+    if array.ndim == 1:
+        return (-1,)
+    return (-1, array.shape[1]) if name == "x" else (2, -1)

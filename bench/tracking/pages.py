@@ -101,6 +101,12 @@ def jobs_tags(name: str, created_ms: int, asked: Experiment | Study | None = Non
     }
 
 
+MODEL_NOTE = (
+    "under *Models*, the network of the seed that validated best: `mlflow.pyfunc.load_model('models:/ID')` takes "
+    "features `x` [N, F], `edge_index` [2, E] and whatever else its signature names, and gives logits."
+)
+
+
 def cell_note(key: CellKey, experiment: Experiment | Study, jobs: JobsPage) -> str:
     """The description of a cell's run."""
     its_own = jobs.link(f"tags.cell = '{key}'")
@@ -118,8 +124,7 @@ def cell_note(key: CellKey, experiment: Experiment | Study, jobs: JobsPage) -> s
         "nodes per second, peak memory beyond what was there before the model.\n"
         "- tags: `status`, the verdicts against the baseline, versions and commit (`env.…`). A number that is absent "
         "has its reason in the tags `accuracy`, `speed` or `parity`.\n"
-        "- under *Models*, the network of the seed that validated best: `mlflow.pyfunc.load_model('models:/ID')` takes "
-        "features `x` [N, F] and `edge_index` [2, E], and gives logits [N, classes]."
+        f"- {MODEL_NOTE}"
     )
 
 

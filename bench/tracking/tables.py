@@ -1,22 +1,28 @@
 """What the MLflow runs of a paper's table hold: one run per row that is compared, with its verdict."""
 
 import math
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
+from bench import best_models
 from bench.paper.rows import PaperTable, Row
 from bench.plugins import DATASETS
 from bench.records import Record
 from bench.summary import mean, std
 from bench.task import DatasetInfo
-from bench.tracking.pages import NOTE_TAG
+from bench.tracking.pages import MODEL_NOTE, NOTE_TAG
 from bench.tracking.points import of_summary
 from bench.tracking.runs import Content
 
 
-def of_table(found: PaperTable, now_ms: int) -> list[Content]:
-    """One run per compared row, in the table's order."""
+def of_table(found: PaperTable, folder: Path, now_ms: int) -> list[Content]:
+    """One run per compared row, in the table's order; its networks lie in the table's folder."""
     rows = [row for row in found.shown() if row.line and (row.sample.values or row.sample.missing)]
-    return [_of_row(found, row, position, now_ms) for position, row in enumerate(rows)]
+    return [
+        replace(_of_row(found, row, position, now_ms), model=best_models.best(folder, row.sample.fits))
+        for position, row in enumerate(rows)
+    ]
 
 
 def _of_row(found: PaperTable, row: Row, position: int, now_ms: int) -> Content:
@@ -41,7 +47,8 @@ def _of_row(found: PaperTable, row: Row, position: int, now_ms: int) -> Content:
             "order": f"{position:04d}",
             "status": "done" if row.sample.values else "not_run",
             "verdict": str(row.verdict),
-            NOTE_TAG: f"One row of `{found.name}`; alone: `bench tables {found.name} --only {line.id}`.",
+            NOTE_TAG: f"One row of `{found.name}`; alone: `bench tables {found.name} --only {line.id}`.\n\n"
+            f"- {MODEL_NOTE}",
         },
         params={name: text for name, text in settings.items() if text},
         points=of_summary(_numbers(row), end_ms),

@@ -127,7 +127,7 @@ class Tracking:
             self._store.describe(rows, tags)
             for record in latest(list(found.records)).values():
                 self._sync_job(jobs.experiment_id, record)
-            self._cells.sync(rows.experiment_id, tables.of_table(found, now_ms()), live=False)
+            self._cells.sync(rows.experiment_id, tables.of_table(found, self._results / name, now_ms()), live=False)
             self._sync_report(jobs.experiment_id, name)
 
     def finish(self, name: str, *, interrupted: bool = False) -> None:

@@ -187,7 +187,7 @@ class PairDecoder(nn.Module):
         self.maps = nn.ModuleList(TorchLinear(*pair, generator) for pair in pairwise(widths))
 
     def forward(self, h: Tensor, links: Tensor) -> Tensor:
-        """h [N, width], links [3, n] -> [n]."""
+        """h [N, width], links [3, n] or pairs [2, n] -> [n]."""
         chunks = torch.split(links[:2], PAIRS_AT_ONCE, dim=1)
         return torch.cat([self._of(h[sources] * h[targets]) for sources, targets in chunks])
 
@@ -226,6 +226,33 @@ def _has_residual(architecture: Architecture, position: int) -> bool:
     if architecture.residual == "middle":
         return 0 < position < architecture.layers - 1
     return bool(architecture.residual)
+
+
+def of(
+    backend: Backend,
+    operator: Operator,
+    architecture: Architecture,
+    features: int,
+    classes: int,
+    relations: int,
+    seed: int | None,
+) -> Network:
+    """The whole network that an architecture asks for on data of these sizes, its ends among it; else as `build`."""
+    configs = layer_configs(architecture, features, classes)
+    ends = _ends(architecture, features, configs[0].in_channels, classes, seed)
+    return build(backend, operator, configs, architecture, seed, ends, relations)
+
+
+def _ends(
+    architecture: Architecture, features: int, width: int, classes: int, seed: int | None
+) -> Ends | GatedEnds | None:
+    match architecture.ends:
+        case "linear":
+            return Ends(features, width, classes, seed)
+        case "gated":
+            return GatedEnds(features, width, seed)
+        case "attention":
+            return None
 
 
 def build(

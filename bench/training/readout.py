@@ -43,8 +43,13 @@ class GatedEnds(nn.Module):
 
 def of_graphs(of_nodes: Tensor, y: Tensor, graph_of: Tensor) -> tuple[Tensor, Tensor]:
     """What is said of each graph and what is true, [G] each, from [N] each: a sum, and what its nodes share."""
-    nothing = of_nodes.new_zeros(int(graph_of.max()) + 1)
-    return nothing.index_add(0, graph_of, of_nodes), nothing.index_copy(0, graph_of, y.to(of_nodes.dtype))
+    sums = summed(of_nodes, graph_of)
+    return sums, torch.zeros_like(sums).index_copy(0, graph_of, y.to(of_nodes.dtype))
+
+
+def summed(of_nodes: Tensor, graph_of: Tensor) -> Tensor:
+    """What is said of each graph, [G], from what is said of its nodes, [N]."""
+    return of_nodes.new_zeros(int(graph_of.max()) + 1).index_add(0, graph_of, of_nodes)
 
 
 def _dense(in_features: int, out_features: int, generator: torch.Generator | None, *, bias: bool = True) -> nn.Linear:

@@ -105,8 +105,14 @@ def asked(
     if graph_of is not None:
         return of_graphs(output, y, graph_of)
     if has_links(nodes):
-        return model.get_submodule("decoder")(output, nodes), nodes[2].to(output.dtype)
+        return decoded(model, output, nodes), nodes[2].to(output.dtype)
     return output[nodes], y[nodes]
+
+
+def decoded(model: nn.Module, output: Tensor, pairs: Tensor) -> Tensor:
+    """A logit of each pair of nodes, [n], from a network's output for all nodes; pairs are columns of [2, n]."""
+    logits: Tensor = model.get_submodule("decoder")(output, pairs)
+    return logits
 
 
 class Autograd:
