@@ -55,7 +55,7 @@ bench: setup ## compare the back ends on Cora (EXPERIMENT picks another experime
 	@$(BENCH) run $(EXPERIMENT) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 # Small graphs first; what takes longest, the graph of ogbn-arxiv's size, comes last.
-PERF ?= throughput throughput-compile throughput-sampled throughput-own-sampler scaling throughput-large
+PERF ?= throughput throughput-compile throughput-sampled throughput-own-sampler scaling throughput-large throughput-compile-large
 
 perf: setup ## measure throughput: small graphs, torch.compile, sampled neighbours, scaling, a large graph
 	@failed=0; for experiment in $(PERF); do \
