@@ -12,6 +12,14 @@ class UserError(Exception):
     """The user's mistake, or something only the user can mend: what was wrong, where, and what to do. Exit code 2."""
 
 
+def newer(where: object, version: int, most: int) -> UserError:
+    """What is refused because a version wrote it that knew more than this one, which reads up to `most`."""
+    return UserError(
+        f"{where}: written by a newer gat-bench (schema {version}, this one reads up to {most}); "
+        "update gat-bench or choose another results folder"
+    )
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """ "there is no back end 'pig'; did you mean 'pyg'?" """
     names = sorted(known)

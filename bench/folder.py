@@ -15,11 +15,13 @@ from pydantic import BaseModel, ValidationError
 
 from bench import records, toml_file
 from bench.config import Experiment
-from bench.errors import UserError, naming, unknown
+from bench.errors import UserError, naming, newer, unknown
 from bench.study_config import SCHEMAS, AttentionStudy, LookupStudy, Study
 
 SNAPSHOT = "experiment.json"
 TABLE_SNAPSHOT = "paper-table.json"
+SNAPSHOT_VERSION = 1
+"""Of both; one without a number is of version 1. One that is newer is neither read nor replaced."""
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
@@ -73,9 +75,22 @@ class ResultsFolder:
         return f"nothing was run here; {unknown('experiment or table', self.name, {*experiments, *tables, *own})}"
 
     def write_experiment(self, experiment: Experiment | Study) -> None:
-        """Keep what is asked beside what comes out, so that views can be rebuilt without the file."""
+        """Keep what is asked; see `keep`."""
+        self.keep(SNAPSHOT, experiment.model_dump_json())
+
+    def keep(self, name: str, asked: str) -> None:
+        """Keep what is asked, a model's JSON text, beside what comes out: views can be rebuilt without the file.
+
+        Raises:
+            UserError: a newer version was at work here, or a record cannot be read; then everything stays as it is.
+        """
+        path = self.path / name
+        self.records()
+        with suppress(OSError, ValueError, RecursionError):  # one that is absent or damaged is written anew
+            _unnumbered(json.loads(path.read_text(encoding="utf-8")), path)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / SNAPSHOT, experiment.model_dump_json(indent=1) + "\n")
+        numbered = {"schema_version": SNAPSHOT_VERSION, **json.loads(asked)}
+        write_atomically(path, json.dumps(numbered, indent=1, ensure_ascii=False) + "\n")
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -107,10 +122,10 @@ def read_snapshot(path: Path, schema: Callable[[Any], type[Schema]], what: str) 
     """What a run wrote down of what it was asked, as the schema that its content asks for; None if there is no file.
 
     Raises:
-        UserError: it cannot be read, or is something else.
+        UserError: it cannot be read, is something else, or a newer version wrote it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _unnumbered(json.loads(path.read_text(encoding="utf-8")), path)
         return schema(content).model_validate_json(json.dumps(content))
     except FileNotFoundError:
         return None
@@ -124,6 +139,16 @@ def read_snapshot(path: Path, schema: Callable[[Any], type[Schema]], what: str) 
     except ValueError as problem:
         reason = str(problem)
     raise UserError(f"{path}: cannot be read ({reason}); run the {what} again")
+
+
+def _unnumbered(content: Any, path: Path) -> Any:
+    """What a snapshot says besides the version that it has."""
+    version = content.pop("schema_version", 1) if isinstance(content, dict) else 1
+    if isinstance(version, int) and version > SNAPSHOT_VERSION:
+        raise newer(path, version, SNAPSHOT_VERSION)
+    if version != SNAPSHOT_VERSION:
+        raise ValueError(f"schema {version!r} is none of gat-bench's")
+    return content
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

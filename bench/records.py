@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal
 from pydantic import ValidationError
 
 from bench.config import Frozen
-from bench.errors import UserError, naming
+from bench.errors import UserError, naming, newer
 from bench.outcomes import NotDone, Outcome
 from bench.work import CellKey, Job
 
@@ -129,10 +129,7 @@ def _record(line: bytes, where: str) -> Record:
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise UserError(f"{where}: not a record ({problem}); move the line elsewhere to go on") from None
     if is_newer:
-        raise UserError(
-            f"{where}: written by a newer gat-bench (schema {version}, this one reads up to {SCHEMA_VERSION}); "
-            "update gat-bench or choose another results folder"
-        )
+        raise newer(where, version, SCHEMA_VERSION)
     if version not in range(min(UPGRADES, default=SCHEMA_VERSION), SCHEMA_VERSION + 1):
         raise UserError(f"{where}: schema {version!r} is none of gat-bench's; move the line elsewhere to go on")
     while version < SCHEMA_VERSION:

@@ -32,13 +32,14 @@ def run(study: Study, folder: ResultsFolder, options: Options | None = None, mlf
         mlflow: URI of the MLflow store; that of the results folder if None; "off" for none.
 
     Raises:
-        UserError: another run holds the folder.
+        UserError: another run holds the folder, or a newer version was at work in it.
     """
-    with folder.exclusive(), live_tracking(mlflow, folder, study) as tracking:
+    with folder.exclusive():
         folder.write_experiment(study)
-        with display() as shown:
-            errors = StudyRun(study, folder, shown, tracking, options or Options()).run()
-        write_views(folder)
+        with live_tracking(mlflow, folder, study) as tracking:
+            with display() as shown:
+                errors = StudyRun(study, folder, shown, tracking, options or Options()).run()
+            write_views(folder)
     for sentence in _of_mlflow(tracking):
         shown.say(sentence)
     return errors

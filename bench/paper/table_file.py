@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import toml_file
 from bench.errors import UserError, unknown
-from bench.folder import TABLE_SNAPSHOT, ResultsFolder, read_snapshot, write_atomically
+from bench.folder import TABLE_SNAPSHOT, ResultsFolder, read_snapshot
 from bench.kind import Line
 from bench.paper.published import Published
 from bench.paper.table import Part, TableFile
@@ -52,9 +52,8 @@ def of(name: str) -> TableFile:
 
 
 def keep(folder: ResultsFolder, table: TableFile) -> None:
-    """Keep what is asked beside what comes out, so that views can be made again without the file."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder.path / SNAPSHOT, table.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    """Keep what is asked; see `ResultsFolder.keep`."""
+    folder.keep(SNAPSHOT, table.model_dump_json(exclude_defaults=True))
 
 
 def kept(folder: ResultsFolder) -> TableFile | None:
