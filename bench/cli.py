@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError, told, unknown
 from bench.tracking import mlflow_store
 
 COMMANDS = {
@@ -45,8 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as problem:
-        sys.stderr.write(f"bench: {problem}\n")
-        return USER_ERROR
+        return refused(problem)
     except KeyboardInterrupt:
         sys.stderr.write(
             "\nbench: interrupted; what was finished is recorded, and the same command goes on from there\n"
@@ -55,8 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as problem:
         if problem.filename is None:
             raise
-        sys.stderr.write(f"bench: {problem.filename}: {problem.strerror}; {_cure(problem)}\n")
-        return USER_ERROR
+        return refused(problem)
+
+
+def refused(problem: UserError | OSError) -> int:
+    """Tell a person in a line what is wrong and what to do; the exit code that goes with it."""
+    cure = f"; {_cure(problem)}" if isinstance(problem, OSError) else ""
+    sys.stderr.write(f"bench: {told(problem)}{cure}\n")
+    return USER_ERROR
 
 
 def _cure(problem: OSError) -> str:

@@ -41,6 +41,13 @@ def folder_of(variable: str, text: str) -> Path:
         raise UserError(f"{variable}={text}: {problem}; correct it or unset it") from None
 
 
+def told(problem: Exception) -> str:
+    """What a person is told of a problem; of one with a file, the file and the system's words for it."""
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"{problem.filename}: {problem.strerror}"
+    return str(problem)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Have an `OSError` of the block name `path`: what fails in an open or a temporary file does not by itself."""

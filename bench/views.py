@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import Experiment
-from bench.errors import UserError
+from bench.errors import UserError, told
 from bench.folder import ResultsFolder
 from bench.plugins import BACKENDS, DATASETS
 from bench.records import Record
@@ -44,6 +44,14 @@ def write_index(results: Path) -> None:
     from bench.report import index
 
     index.write(results, semantics)
+
+
+def renew_index(results: Path) -> None:
+    """`write_index` at the end of a run, whose own result stands whatever other folders or the disk are in for."""
+    try:
+        write_index(results)
+    except (UserError, OSError) as problem:
+        sys.stderr.write(f"index.html is behind. {told(problem)}. `bench report` writes it anew.\n")
 
 
 def semantics(experiment: Experiment) -> dict[str, dict[str, tuple[str, str]]]:

@@ -11,7 +11,8 @@ import pytest
 import record_builders as build
 from fault_tools import SmallDisk, bench, ids, is_a_users_error, small_disk, succeeds, tiny
 
-from bench import records, sqlite_file
+from bench import cli, records, sqlite_file
+from bench.folder import ResultsFolder
 from bench.outcomes import NotDone
 
 pytestmark = pytest.mark.faults
@@ -189,3 +190,54 @@ def test_a_folder_of_a_newer_version_is_refused_in_a_sentence(tmp_path):
     assert is_a_users_error(done), done.stderr
     assert "written by a newer gat-bench" in done.stderr
     assert (results / "tiny" / records.NAME).read_bytes() == before
+
+
+@pytest.fixture
+def three(tmp_path) -> Path:
+    """Folders of a newer version, of one that cannot be read, and of a whole experiment; in this order."""
+    results = tmp_path / "results"
+    for name in "abc":
+        ResultsFolder(results / name).write_experiment(build.experiment(seeds=(0,)))
+        records.append(results / name, build.fit(build.key(), 0, 0.8))
+    line = json.loads(build.parity(build.key()).model_dump_json()) | {"schema_version": records.SCHEMA_VERSION + 1}
+    (results / "a" / records.NAME).write_text(json.dumps(line) + "\n")
+    (results / "b" / records.NAME).unlink()
+    (results / "b" / records.NAME).mkdir()
+    return results
+
+
+def names_the_first_two(said: str, results: Path) -> bool:
+    newer, unreadable = said.splitlines()
+    return newer.startswith(f"bench: {results / 'a' / records.NAME}, line 1: written by a newer gat-bench") and (
+        unreadable.startswith(f"bench: {results / 'b' / records.NAME}: Is a directory; ")
+    )
+
+
+def test_folders_that_cannot_be_read_are_named_and_the_others_are_reported(three, capsys):
+    assert cli.main(["report", "--all", "--results", str(three)]) == cli.USER_ERROR
+    assert names_the_first_two(capsys.readouterr().err, three)
+    assert (three / "c" / "report.html").exists()
+    page = (three / "index.html").read_text()
+    assert f"a/{records.NAME}, line 1: written by a newer gat-bench" in page
+    assert f"b/{records.NAME}: Is a directory" in page
+
+
+def test_folders_that_cannot_be_read_are_named_and_the_others_are_synced(three, capsys):
+    assert cli.main(["mlflow", "sync", "--results", str(three)]) == cli.USER_ERROR
+    shown = capsys.readouterr()
+    assert names_the_first_two(shown.err, three)
+    assert shown.out == "c: in MLflow\n"
+
+
+def test_a_run_stands_beside_folders_that_cannot_be_read_and_without_the_page_over_all(three, tmp_path):
+    run = ("run", tiny(tmp_path, NO_STUDY), "--mlflow", "off", "--results", three)
+    done = bench(*run)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be read" not in done.stderr
+    assert "b/records.jsonl: Is a directory" in (three / "index.html").read_text()
+    (three / "index.html").unlink()
+    (three / "index.html").mkdir()
+    again = bench(*run)
+    assert again.returncode == 0, again.stderr
+    behind = f"index.html is behind. {three / 'index.html'}: Is a directory. `bench report` writes it anew."
+    assert again.stderr.splitlines()[-1] == behind

@@ -2,7 +2,7 @@
 
 import argparse
 
-from bench.cli import DONE, FAILED, add_mlflow, add_results, say
+from bench.cli import DONE, FAILED, add_mlflow, add_results, refused, say
 from bench.errors import UserError
 from bench.folder import SNAPSHOT, ResultsFolder
 from bench.paper import table_file
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Fill the store; twice gives no duplicates."""
+    """Fill the store; twice gives no duplicates. A folder that cannot be read is named, and the others are synced."""
     mlflow_store.require_settings()
     results = arguments.results.absolute()
     names = arguments.experiment or sorted(
@@ -29,14 +29,18 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     if not names:
         raise UserError(f"{arguments.results}: nothing was run here yet; `bench run` does")
+    code = DONE
     for name in names:
         try:
             notices = _sync(arguments.mlflow, ResultsFolder(results / name))
         except TrackingUnavailable as problem:
             say(f"{name}: {problem}")
             return FAILED
-        say("\n".join([f"{name}: in MLflow", *notices]))
-    return DONE
+        except (UserError, OSError) as problem:
+            code = refused(problem)
+        else:
+            say("\n".join([f"{name}: in MLflow", *notices]))
+    return code
 
 
 def _sync(uri: str | None, folder: ResultsFolder) -> list[str]:

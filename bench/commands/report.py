@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bench.cli import DONE, add_json, add_results, say, say_json
+from bench.cli import DONE, add_json, add_results, refused, say, say_json
 from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder, write_atomically
@@ -41,8 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.all and (arguments.experiment or arguments.into):
         raise UserError("--all rewrites every experiment and table; leave out the name and --into, or --all")
     if arguments.all or (arguments.experiment is None and arguments.into is None):
-        _overview(arguments)
-        return DONE
+        return _overview(arguments)
     folder = ResultsFolder(arguments.results.absolute() / (arguments.experiment or "default"))
     if arguments.into is not None:
         insert(arguments.into, folder.name, excerpt(folder))
@@ -57,19 +56,29 @@ def execute(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _overview(arguments: argparse.Namespace) -> None:
+def _overview(arguments: argparse.Namespace) -> int:
     """`index.html`, of all or of what lies there already."""
     results = arguments.results.absolute()
-    if arguments.all:
-        from bench.report import index
-
-        for folder in index.folders(results):
-            _rewritten(folder)
+    code = _all_rewritten(results) if arguments.all else DONE
     write_index(results)
     if arguments.json:
         say_json({"index": str(results / "index.html")})
     else:
         say(f"written: {arguments.results / 'index.html'}")
+    return code
+
+
+def _all_rewritten(results: Path) -> int:
+    """Every folder's views; a folder that cannot be read or written is named, and costs the others nothing."""
+    from bench.report import index
+
+    code = DONE
+    for folder in index.folders(results):
+        try:
+            _rewritten(folder)
+        except (UserError, OSError) as problem:
+            code = refused(problem)
+    return code
 
 
 def _plain(folder: ResultsFolder) -> object:

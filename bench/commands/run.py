@@ -16,7 +16,7 @@ from bench.progress import PlainDisplay, display
 from bench.runner import Grid, Unheard
 from bench.study_config import Study
 from bench.tracking import mlflow_store
-from bench.views import LiveTracking, live_tracking, plain, write_index, write_views
+from bench.views import LiveTracking, live_tracking, plain, renew_index, write_views
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def _run(experiment: Experiment, folder: ResultsFolder, arguments: argparse.Name
         say("")
         say(table.terminal(experiment, folder.records()))
         say(_where(folder, tracking))
-    write_index(folder.path.parent)  # last: what another experiment's folder is in for must not hide this one's table
+    renew_index(folder.path.parent)  # last: what another experiment's folder is in for must not hide this one's table
     return errors
 
 
@@ -91,7 +91,7 @@ def _study(study: Study, folder: ResultsFolder, arguments: argparse.Namespace) -
     else:
         say(study_views.terminal(study, folder.records()))
         say(f"The rest is in {Path(os.path.relpath(folder.path))}/: table.md, table.csv, plots/, records.jsonl.")
-    write_index(folder.path.parent)
+    renew_index(folder.path.parent)
     return FAILED if errors else DONE
 
 

@@ -22,7 +22,7 @@ from bench.paper.table import Part, TableFile
 from bench.progress import Display, PlainDisplay, display
 from bench.tracking import mlflow_store
 from bench.tracking.mlflow_store import TrackingUnavailable
-from bench.views import sync_table, write_index
+from bench.views import renew_index, sync_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +72,7 @@ def execute(arguments: argparse.Namespace) -> int:
             _dry_run(name, table, arguments)
         return DONE
     done = [_run(name, table, arguments) for name, table in tables.items()]
-    write_index(arguments.results.absolute())
+    renew_index(arguments.results.absolute())
     states = [state for state, _ in done]
     if arguments.json:
         _say_json(states)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bench import experiment_file
 from bench.config import Experiment
-from bench.errors import UserError
+from bench.errors import UserError, told
 from bench.folder import SNAPSHOT, ResultsFolder, write_atomically
 from bench.paper import table_file
 from bench.paper.rows import PaperTable
@@ -90,8 +90,8 @@ def render(path: Path, semantics: Callable[[Experiment], Semantics]) -> str:
     for folder in folders(path):
         try:
             entries.append(_entry(folder, semantics))
-        except UserError as problem:
-            trouble.append(str(problem).replace(f"{path}/", ""))
+        except (UserError, OSError) as problem:
+            trouble.append(told(problem).replace(f"{path}/", ""))
     shown = [exhibit for entry in entries for exhibit in entry.exhibits]
     sections = {
         anchor: (*texts, [exhibit for exhibit in shown if exhibit.section == anchor])
