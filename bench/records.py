@@ -168,5 +168,5 @@ def _is_whole(line: bytes) -> bool:
         return line in (b"", b"\n")
     try:
         return isinstance(json.loads(line), dict) and line.endswith(b"\n")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -75,10 +75,17 @@ def test_what_may_have_been_mended_is_looked_at_anew(status, final):
     assert record.final is final
 
 
-GARBLED = [b"\x00" * 300, b'{"schema_version": 1, "id"', b"\xff\xfe garbage\n", b"17\n", b"   \n"]
+GARBLED = {
+    "zeros": b"\x00" * 300,
+    "cut": b'{"schema_version": 1, "id"',
+    "noise": b"\xff\xfe garbage\n",
+    "a number": b"17\n",
+    "blank": b"   \n",
+    "nested without end": b"[" * 100_000 + b"\n",
+}
 
 
-@pytest.mark.parametrize("tail", GARBLED)
+@pytest.mark.parametrize("tail", GARBLED.values(), ids=GARBLED)
 def test_a_last_line_that_is_not_whole_is_set_aside_by_name(tmp_path, record, tail):
     records.append(tmp_path, record)
     path = tmp_path / records.NAME
