@@ -90,6 +90,7 @@ def test_what_a_data_set_has_is_counted_by_type_of_node() -> None:
         ("raw/edge.csv.gz", b"no gzip", "not a gzipped table of numbers"),
         ("raw/edge.csv.gz", gzip.compress(b"0,one\n", mtime=0), "not a gzipped table of numbers"),
         ("raw/edge.csv.gz", gzip.compress(b"0,1\n", mtime=0), "not 260 edges"),
+        ("raw/edge.csv.gz", gzip.compress(b"0,1" + b"0" * 30 + b"\n", mtime=0), "not a gzipped table of numbers"),
         ("raw/node-label.csv.gz", gzip.compress(b"", mtime=0), "not a gzipped table of numbers"),
         ("raw/node-label.csv.gz", gzip.compress(b"1,2\n", mtime=0), "2 columns instead of one"),
         ("raw/num-node-list.csv.gz", gzip.compress(b"45\n45\n", mtime=0), "not one graph"),

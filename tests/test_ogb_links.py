@@ -1,8 +1,12 @@
 """Links: OGB's files, how they are ranked, what a step sees, and GATv2's Table 3 from such files to its verdicts."""
 
+import io
 import json
 import pickle
+import random
 import re
+import struct
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -62,6 +66,24 @@ def test_each_citation_is_followed_in_its_turn_by_what_it_is_held_against(data):
     assert sources[told == 0].view(-1, 7).tolist() == [[source] * 7 for source in theirs["source_node"].tolist()]
 
 
+NOISE = random.Random(0).randbytes(2000)  # deflate makes it no smaller
+
+
+def zipped(
+    data: bytes, name: str = "data.pkl", flags: int = 0, method: int = zipfile.ZIP_DEFLATED, damaged: bool = False
+) -> bytes:
+    """An archive as torch has them, but compressed, which says of its member what it is told to say."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"archive/{name}", data)
+    content = bytearray(file.getvalue())
+    for header, at in ((0, 6), (content.index(b"PK\1\2"), 8)):  # of the member, and in the archive's directory
+        content[header + at : header + at + 4] = struct.pack("<HH", flags, method)
+    if damaged:
+        content[60:80] = b"\xff" * 20
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -72,7 +94,15 @@ def test_each_citation_is_followed_in_its_turn_by_what_it_is_held_against(data):
         ({"edge": np.array([[0, 90]]), "edge_neg": np.array([[0, 1]])}, "leads beyond the 90 nodes"),
         ({"edge": np.array([[0, 1]])}, "nothing that its links could be held against"),
         ({"links": np.array([[0, 1]])}, "not links"),
+        ({"source_node": np.array(3), "target_node": np.array(4)}, "not links"),
+        (zipped(NOISE, flags=1), "cannot be unpacked: .*encrypted"),
+        (zipped(NOISE, method=99), "cannot be unpacked"),
+        (zipped(NOISE, damaged=True), "cannot be unpacked"),
+        (zipped(bytes(10**6)), "would unpack to 1,000,000 bytes"),
+        (zipped(NOISE, name="data.txt"), "there is no data.pkl"),
+        (zipped(b"N."), "not arrays by name"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_of_links_that_is_something_else_is_refused_by_name(data, content, said):
     path = data / "ogbl_collab/split/time/test.pt"

@@ -1,13 +1,11 @@
 """Files from the site where a data set was published."""
 
 import http.client
-import io
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.datasets import _zipped
 from bench.datasets._files import Report
 from bench.task import DataUnavailable
 
@@ -48,28 +46,13 @@ class UpstreamArchive:
     def contents(self, names: Sequence[str], report: Report) -> Iterator[tuple[str, bytes]]:
         """See `bench.datasets._files.Source`."""
         report(self.address)
-        try:
-            archive = zipfile.ZipFile(io.BytesIO(_download(self.address)))
-        except zipfile.BadZipFile as problem:
-            raise DataUnavailable(f"not a zip file: {problem}") from None
-        with archive:
+        with _zipped.opened(_download(self.address)) as archive:
             for name in names:
                 end = f"/{self.inside.get(name, name)}"
                 path = next((path for path in archive.namelist() if f"/{path}".endswith(end)), None)
                 if path is None:
                     raise DataUnavailable(f"there is no {end[1:]} in the archive")
-                yield name, _member(archive, path)
-
-
-def _member(archive: zipfile.ZipFile, path: str) -> bytes:
-    """One file's content: it never becomes a file by its name in the archive, and never more than it says."""
-    size = archive.getinfo(path).file_size
-    if size > LARGEST_BYTES:
-        raise DataUnavailable(f"{path} would unpack to {size:,} bytes; no file of a data set here is so large")
-    try:
-        return archive.read(path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as problem:
-        raise DataUnavailable(f"{path}: cannot be unpacked: {problem}") from None
+                yield name, _zipped.member(archive, path, LARGEST_BYTES)
 
 
 def _download(address: str) -> bytes:

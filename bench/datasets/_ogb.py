@@ -197,7 +197,7 @@ def table(contents: Mapping[str, bytes], name: str, dtype: Any, *, header: bool 
             warnings.simplefilter("ignore")  # of columns whose type is not the same in all blocks
             frame = pd.read_csv(io.BytesIO(contents[name]), compression="gzip", header=0 if header else None)
         values: npt.NDArray[Any] = np.array(frame.to_numpy(), dtype=dtype, order="C")
-    except (ValueError, OSError, EOFError, zlib.error) as problem:  # pandas' own errors are ValueErrors
+    except (ValueError, OverflowError, OSError, EOFError, zlib.error) as problem:  # pandas' own are ValueErrors
         raise DataUnavailable(f"{name}: not a gzipped table of numbers: {problem}") from None
     if not np.isfinite(values).all():
         raise DataUnavailable(f"{name}: an entry is missing, or not a finite number")

@@ -94,7 +94,7 @@ def _links(name: str, arrays: Arrays) -> npt.NDArray[np.int64]:
         pairs = np.concatenate([true, other]).astype(np.int64)
         told = np.append(np.ones(len(true), np.int64), np.zeros(len(other), np.int64))
         return np.concatenate([pairs.T, told[None]])
-    except (KeyError, ValueError, IndexError) as problem:
+    except (KeyError, ValueError, IndexError, TypeError, MemoryError) as problem:
         raise DataUnavailable(f"{name}.pt: not links, and what they are held against: {problem}") from None
 
 

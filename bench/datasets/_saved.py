@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.datasets import _unpickle
+from bench.datasets import _unpickle, _zipped
 from bench.task import DataUnavailable
 
 BEFORE = 3  # a magic number, the version of the format, and sizes of integers
@@ -26,7 +26,7 @@ def arrays(content: bytes, name: str) -> Mapping[str, npt.NDArray[Any]]:
     """
     try:
         found = _pickled(content)
-    except (DataUnavailable, zipfile.BadZipFile, ValueError, TypeError, StopIteration) as problem:
+    except (DataUnavailable, zipfile.BadZipFile, ValueError, TypeError) as problem:
         raise DataUnavailable(f"{name}: not arrays saved by torch: {problem}") from None
     if not isinstance(found, dict) or not all(isinstance(value, np.ndarray) for value in found.values()):
         raise DataUnavailable(f"{name}: not arrays by name, but {type(found).__name__}")
@@ -36,5 +36,8 @@ def arrays(content: bytes, name: str) -> Mapping[str, npt.NDArray[Any]]:
 def _pickled(content: bytes) -> Any:
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return _unpickle.load(content, skip=BEFORE)
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return _unpickle.load(archive.read(next(path for path in archive.namelist() if path.endswith("/data.pkl"))))
+    with _zipped.opened(content) as archive:
+        path = next((path for path in archive.namelist() if path.endswith("/data.pkl")), None)
+        if path is None:
+            raise DataUnavailable("there is no data.pkl in the archive")
+        return _unpickle.load(_zipped.member(archive, path, len(content)))  # torch compresses nothing

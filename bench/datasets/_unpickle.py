@@ -37,7 +37,7 @@ def load(content: bytes, skip: int = 0) -> Any:
 # What a torn or hostile pickle makes of the names that it may call.
 _NO_ARRAYS = (
     pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
-    MemoryError,
+    MemoryError, RecursionError,
 )  # fmt: skip
 
 

@@ -16,7 +16,6 @@ graphs in the same layout can be run, but what comes out says that it is not PPI
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,8 +139,9 @@ def _links(contents: Mapping[str, bytes], name: str, nodes: int) -> tuple[Intege
 def _loaded(contents: Mapping[str, bytes], name: str) -> npt.NDArray[Any]:
     try:
         array = np.load(io.BytesIO(contents[name]), allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise DataUnavailable(f"{name}: not an array: {problem}") from None
+    except Exception as problem:  # noqa: BLE001 - NumPy has a dozen for what it cannot read, none of them its own
+        reason, _, _ = str(problem).partition("\n")
+        raise DataUnavailable(f"{name}: not an array: {reason}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise DataUnavailable(f"{name}: not an array of finite numbers")
     return array
