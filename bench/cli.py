@@ -37,6 +37,7 @@ EXIT_CODES = {
     USER_ERROR: "your mistake, or a file or folder that the system refuses; one line says which, and what to do",
     INTERRUPTED: "interrupted by Ctrl-C; what was finished is recorded",
 }
+NO_THREAD = "can't start new thread"  # a RuntimeError of Python's that only its text tells from others
 MOST_DIGITS = 9  # a number with more is a slip of the finger
 
 
@@ -52,9 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return INTERRUPTED
     except OSError as problem:
-        if problem.filename is None:
+        if problem.filename is None and problem.errno not in _CURES:
             raise
         return refused(problem)
+    except RuntimeError as problem:
+        if str(problem) != NO_THREAD:
+            raise
+        return refused(OSError(errno.EAGAIN, NO_THREAD))
 
 
 def refused(problem: UserError | OSError) -> int:
@@ -64,13 +69,19 @@ def refused(problem: UserError | OSError) -> int:
     return USER_ERROR
 
 
+_ROOM = "make room; what was finished is recorded, and the same command goes on from there"
+_FILES = "allow more open files (`ulimit -n`); the same command goes on from there"
+_CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
+    errno.EAGAIN: "allow more processes (`ulimit -u`); the same command goes on from there",
+    errno.ENOMEM: "end what else fills the memory, or set fewer --jobs; the same command goes on from there",
+}
+
+
 def _cure(problem: OSError) -> str:
-    """What to do about a file that the system refuses."""
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "make room; what was finished is recorded, and the same command goes on from there"
-    if problem.errno in (errno.EMFILE, errno.ENFILE):
-        return "allow more open files (`ulimit -n`); the same command goes on from there"
-    return "let --results name a folder that can be written, or mend this one"
+    """What to do about what the system refuses."""
+    return _CURES.get(problem.errno or 0, "let --results name a folder that can be written, or mend this one")
 
 
 def _run(arguments: list[str]) -> int:

@@ -42,9 +42,9 @@ def folder_of(variable: str, text: str) -> Path:
 
 
 def told(problem: Exception) -> str:
-    """What a person is told of a problem; of one with a file, the file and the system's words for it."""
-    if isinstance(problem, OSError) and problem.filename is not None:
-        return f"{problem.filename}: {problem.strerror}"
+    """What a person is told of a problem; of the system's, its words for it, and the file if there is one."""
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror if problem.filename is None else f"{problem.filename}: {problem.strerror}"
     return str(problem)
 
 

@@ -1,15 +1,19 @@
 """The command line: exit codes, one clear line for a mistake, never a traceback."""
 
+import errno
 import json
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -17,6 +21,7 @@ from fault_tools import tiny
 from installed import skip_for
 
 from bench import cli, experiment_file
+from bench.commands import list as list_command
 from bench.commands import overhead
 from bench.paper import table_file
 from bench.plugins import BACKENDS, DATASETS
@@ -100,6 +105,52 @@ def test_a_dry_run_names_cells_and_jobs_and_writes_nothing(tmp_path, capsys):
     assert "pyg · gat · blocks · cpu" in shown
     assert "to go" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def start_a_process_without_files_left():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Path(os.devnull).open() as lowest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno() + 1, limits[1]))
+    try:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def start_a_thread_too_large_to_be():
+    before = threading.stack_size(2**47)  # as much as a process can have
+    try:
+        threading.Thread(target=print).start()
+    finally:
+        threading.stack_size(before)
+
+
+def refuse_to_fork():
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # to root the system never does
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (start_a_process_without_files_left, "Too many open files; allow more open files (`ulimit -n`)"),
+        (start_a_thread_too_large_to_be, "can't start new thread; allow more processes (`ulimit -u`)"),
+        (refuse_to_fork, "Resource temporarily unavailable; allow more processes (`ulimit -u`)"),
+    ],
+)
+def test_what_the_system_refuses_without_naming_a_file_is_a_line_with_the_cure(ask, said, monkeypatch, capsys):
+    monkeypatch.setattr(list_command, "execute", lambda arguments: ask())
+    assert cli.main(["list"]) == cli.USER_ERROR
+    assert capsys.readouterr().err == f"bench: {said}; the same command goes on from there\n"
+
+
+@pytest.mark.parametrize("problem", [OSError("no errno, no file"), RuntimeError("a mistake of ours")])
+def test_a_mistake_of_our_own_is_not_taken_for_the_system_s(problem, monkeypatch):
+    def fail(arguments):
+        raise problem
+
+    monkeypatch.setattr(list_command, "execute", fail)
+    with pytest.raises(type(problem), match=str(problem)):
+        cli.main(["list"])
 
 
 def test_an_unknown_command_is_exit_code_2_without_a_traceback():
