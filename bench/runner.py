@@ -2,12 +2,13 @@
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bench import best_models, plan, records
+from bench import best_models, plan, records, saved_model
 from bench.config import Experiment
 from bench.data import bring
 from bench.durations import roughly
@@ -15,7 +16,7 @@ from bench.estimate import Estimates, Forecast
 from bench.folder import ResultsFolder
 from bench.history import History
 from bench.options import Options
-from bench.outcomes import Checked, NotDone
+from bench.outcomes import Checked, Fitted, NotDone
 from bench.progress import Display, news, title
 from bench.records import Record
 from bench.rig import GIB
@@ -219,10 +220,21 @@ class Grid:
         record = Record(id=job.id, experiment=self.folder.name, job=job, **dict(done))
         if self.history.add(record):
             if isinstance(job, FitJob):
+                self._miss_network(job, record)
                 best_models.prune(self.folder.path, self.history.latest.values(), job, is_alone=self.is_alone)
             self._estimates.add(record)
             self.listener.finished(record)
         self.display.say(f"{title(job)}  {news(record.outcome)}  [{record.seconds:.1f} s]")
+
+    def _miss_network(self, job: FitJob, record: Record) -> None:
+        """Say that a fit's network is not there, which costs the result nothing, and that it will not come."""
+        folder = self.folder.path / best_models.FOLDER
+        if isinstance(record.outcome, Fitted) and not saved_model.path(folder, job.id).is_file():
+            free = shutil.disk_usage(folder).free // 2**20
+            self.display.say(
+                f"{title(job)}  its network could not be kept in {folder} ({free:,} MiB are free there); the result "
+                "stands, and the fit is not run again: the cell has the network of its best other seed, if any"
+            )
 
     def _progress(self) -> tuple[int, int, float]:
         """Jobs that are done, all jobs, and the seconds that the rest is expected to take."""

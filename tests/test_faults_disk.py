@@ -180,6 +180,18 @@ def test_any_name_of_a_folder_will_do(tmp_path, name):
     assert "in MLflow" in succeeds("mlflow", "sync", "--results", results)
 
 
+def test_a_network_that_cannot_be_kept_is_missed_in_a_sentence_and_its_result_stands(tmp_path):
+    folder = tmp_path / "results" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "models").symlink_to("/proc/self")  # a folder in which nothing can be made
+    experiment = tiny(tmp_path, NO_STUDY, ("seeds = [0, 1, 2]", "seeds = [0, 1]"))
+    done = bench("run", experiment, "--mlflow", "off", "--results", folder.parent)
+    assert done.returncode == 0, done.stderr
+    missed = [line for line in done.stderr.splitlines() if "its network could not be kept in" in line]
+    assert sorted(line.partition("  its")[0][-6:] for line in missed) == ["seed 0", "seed 1"]
+    assert all("the result stands, and the fit is not run again" in line for line in missed)
+
+
 def test_a_folder_of_a_newer_version_is_refused_in_a_sentence(tmp_path):
     results = tmp_path / "results"
     (results / "tiny").mkdir(parents=True)
