@@ -13,6 +13,7 @@ from test_tuning import Hill, job, search
 from bench.errors import UserError
 from bench.records import Record
 from bench.tuning import study_store
+from bench.tuning.search import tune
 
 
 @pytest.fixture
@@ -55,10 +56,61 @@ def test_a_deleted_store_is_made_again_and_its_studies_evaluate_nothing(store, f
     assert [path.name for path in store.parent.iterdir() if path.suffix != ".lock"] == ["optuna.db"]
 
 
-def test_what_a_killed_process_left_of_rebuilding_is_in_nobodys_way(store, finished):
-    store.rename(store.with_name(".optuna.db.unfinished"))
+def test_what_a_killed_process_left_of_rebuilding_is_removed(store, finished):
+    left = store.with_name(".optuna.db.unfinished-x7_a")
+    left.mkdir()
+    store.rename(left / store.name)
     study_store.mend(url(store), [finished])
     assert optuna.get_all_study_names(url(store)) == [finished.outcome.study]
+    assert not left.exists()
+
+
+@pytest.fixture
+def other(store) -> Record:
+    """A study of another folder that shares the store."""
+    asked = job(trials=4).model_copy(update={"operator": "gatv2"})
+    return build.record(asked, tune(asked, {"training.lr": 0.005}, url(store), Hill()))
+
+
+def test_of_a_store_that_two_folders_share_each_puts_back_its_own_studies(store, finished, other):
+    before = trials(store)
+    store.unlink()
+    assert len(study_store.mend(url(store), [finished])) == 1
+    (notice,) = study_store.mend(url(store), [other])
+    assert notice == f"{store} lacked 1 finished studies, which are put back from the records"
+    assert trials(store) == before
+    assert study_store.mend(url(store), [finished, other]) == []
+
+
+def test_two_runs_that_mend_a_store_at_the_same_time_lose_none_of_each_other_s_studies(store, finished, other):
+    before = trials(store)
+    store.unlink()
+    both, failures = threading.Barrier(2), []
+
+    def mend(record: Record) -> None:
+        both.wait()
+        try:
+            study_store.mend(url(store), [record])
+        except Exception as problem:  # noqa: BLE001 - a thread's own would be heard by nobody
+            failures.append(problem)
+
+    runs = [threading.Thread(target=mend, args=(record,)) for record in (finished, other)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert failures == []
+    assert trials(store) == before
+    assert [path.name for path in store.parent.iterdir() if path.suffix != ".lock"] == ["optuna.db"]
+
+
+def test_a_study_that_another_run_is_at_is_left_to_it(store, finished):
+    begun = "never begun by us"
+    with study_store.opened(url(store)) as storage:
+        optuna.create_study(study_name=begun, storage=storage, direction="maximize")
+    theirs = finished.model_copy(update={"outcome": finished.outcome.model_copy(update={"study": begun})})
+    assert study_store.mend(url(store), [theirs]) == []
+    assert optuna.load_study(study_name=begun, storage=url(store)).trials == []
 
 
 def test_without_finished_studies_there_is_nothing_to_make(store):
@@ -106,6 +158,13 @@ def test_only_where_a_study_can_be_held_may_it_be_kept(url, fit):
 
 def test_a_store_that_is_no_file_is_left_to_its_server(finished):
     assert study_store.mend("postgresql://somewhere/studies", [finished]) == []
+
+
+def trials(store: Path) -> dict[str, list[object]]:
+    """By study: what its trials were and came to."""
+    names = optuna.get_all_study_names(url(store))
+    studies = [optuna.load_study(study_name=name, storage=url(store)) for name in sorted(names)]
+    return {study.study_name: [(one.params, one.value, one.user_attrs) for one in study.trials] for study in studies}
 
 
 def content(store: Path) -> list[object]:

@@ -6,9 +6,10 @@ finished begins anew and, its sampler being seeded, proposes what it proposed be
 
 import hashlib
 import sqlite3
+import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ from filelock import FileLock
 from bench import sqlite_file
 from bench.config import Choice, FloatRange
 from bench.errors import UserError, naming
+from bench.folder import sweep
 from bench.outcomes import Trial, Tuned
 from bench.records import Record
 from bench.work import TuneJob, digest
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "optuna.db"
 TABLES = "tables"  # what two processes must not create at the same time: they break each other's migration
+MENDING = "mending"  # what two runs must not do at the same time: each knows its own folder's studies alone
 HEARTBEAT_S = 30
 # Within a minute the server notices that a machine is gone which holds something.
 KEEPALIVES = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
@@ -145,37 +148,76 @@ def gathered(stores: Iterable[Path]) -> "optuna.storages.InMemoryStorage":
 
 
 def mend(url: str, records: Iterable[Record]) -> list[str]:
-    """Set a damaged store aside, and make one that is missing from the records; what the user should see.
+    """Set a damaged store aside, and put back from the records what it lacks; what the user should see.
 
+    Folders may share a store: each puts back what its own records have, one after the other, and takes nothing out.
     Stores that are no file are their server's to look after.
 
     Raises:
         UserError: the store cannot be examined, or made again.
     """
     path = sqlite_file.path_of(url)
-    if path is None:
-        return []
-    notices = []
-    try:
-        found = sqlite_file.damage(path, wait_s=BUSY_S)
-    except sqlite3.DatabaseError as problem:
-        raise UserError(f"the Optuna store {path} cannot be examined: {problem}; end what holds it") from None
-    if found:
-        aside = sqlite_file.set_aside(path)
-        notices.append(f"the Optuna store {path} was damaged ({found}): it is now called {aside.name}")
     finished = {
-        record.id: (record.job, record.outcome)
+        record.outcome.study: (record.job, record.outcome)
         for record in records
         if isinstance(record.job, TuneJob) and isinstance(record.outcome, Tuned)
     }
-    if finished and (not path.exists() or path.stat().st_size == 0):
-        try:
-            with naming(path), naming_store(url):
-                _rebuild(path, finished.values())
-        except StudyStoreUnavailable as problem:
-            raise UserError(f"{problem}; make room, or let --storage name another place") from None
-        notices.append(f"{path} was made again from the records: {len(finished)} finished studies")
+    if path is None or not (finished or path.exists()):
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with holding(url, MENDING):
+        notices, there = _examined(path)
+        lacking = [study for name, study in finished.items() if name not in there]
+        if lacking:
+            notices.append(_put_back(path, lacking) if _is_there(path) else _made_again(path, lacking))
     return notices
+
+
+def _examined(path: Path) -> tuple[list[str], set[str]]:
+    """What the user should see of a store that was damaged, and the names of the studies that it has now."""
+    notices = []
+    try:
+        if found := sqlite_file.damage(path, wait_s=BUSY_S):
+            aside = sqlite_file.set_aside(path)
+            notices.append(f"the Optuna store {path} was damaged ({found}): it is now called {aside.name}")
+        return notices, _names(path)
+    except sqlite3.DatabaseError as problem:
+        raise UserError(f"the Optuna store {path} cannot be examined: {problem}; end what holds it") from None
+
+
+def _names(path: Path) -> set[str]:
+    """By Optuna this would take the second that its import takes, which no run should wait for that lacks nothing."""
+    if not _is_there(path):
+        return set()
+    with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        if "studies" not in tables:
+            return set()
+        return {name for (name,) in connection.execute("SELECT study_name FROM studies")}
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _put_back(path: Path, lacking: Sequence[tuple[TuneJob, Tuned]]) -> str:
+    """Into a store that others use, too: whatever is wrong with it, the records have what it lacks."""
+    url = sqlite_file.url(path)
+    try:
+        with naming_store(url):
+            _add(url, lacking)
+    except StudyStoreUnavailable as problem:
+        return f"{problem}; it lacks {len(lacking)} finished studies, which are on record"
+    return f"{path} lacked {len(lacking)} finished studies, which are put back from the records"
+
+
+def _made_again(path: Path, finished: Sequence[tuple[TuneJob, Tuned]]) -> str:
+    try:
+        with naming(path), naming_store(sqlite_file.url(path)):
+            _rebuild(path, finished)
+    except StudyStoreUnavailable as problem:
+        raise UserError(f"{problem}; make room, or let --storage name another place") from None
+    return f"{path} was made again from the records: {len(finished)} finished studies"
 
 
 def _lock_file(path: Path, what: str) -> Path:
@@ -184,20 +226,30 @@ def _lock_file(path: Path, what: str) -> Path:
     return path.with_name(name)
 
 
-def _rebuild(path: Path, finished: Iterable[tuple[TuneJob, Tuned]]) -> None:
-    """Under another name until it is whole."""
+def _rebuild(path: Path, finished: Sequence[tuple[TuneJob, Tuned]]) -> None:
+    """In a folder of its own until it is whole. Where somebody has made the store by then, theirs is added to."""
+    scratch = f".{path.name}.unfinished-"
+    sweep(path.parent, (), scratch)  # of processes that were killed here
+    url = sqlite_file.url(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=scratch) as folder:
+        unfinished = Path(folder) / path.name
+        _add(sqlite_file.url(unfinished), finished)
+        with holding(url, TABLES):
+            if not _is_there(path):
+                unfinished.replace(path)
+                return
+    _add(url, finished)
+
+
+def _add(url: str, finished: Iterable[tuple[TuneJob, Tuned]]) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.unlink(missing_ok=True)  # of a process that was killed here
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with opened(sqlite_file.url(unfinished)) as storage:
+    with opened(url) as storage:
         for job, tuned in finished:
-            study = optuna.create_study(study_name=tuned.study, storage=storage, direction=DIRECTION)
-            study.add_trials([_frozen(trial, job) for trial in tuned.trials])
-    unfinished.replace(path)
-    _lock_file(unfinished, TABLES).unlink(missing_ok=True)
+            with suppress(optuna.exceptions.DuplicatedStudyError):  # another run has begun it, and will finish it
+                study = optuna.create_study(study_name=tuned.study, storage=storage, direction=DIRECTION)
+                study.add_trials([_frozen(trial, job) for trial in tuned.trials])
 
 
 def _frozen(trial: Trial, job: TuneJob) -> "optuna.trial.FrozenTrial":
