@@ -4,11 +4,12 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -16,6 +17,7 @@ from urllib.request import urlopen
 import optuna
 import pytest
 from server_tools import listened_at
+from test_tuning import Hill, search
 
 from bench.errors import UserError
 from bench.tuning import study_store
@@ -48,6 +50,27 @@ def test_what_is_deleted_in_the_dashboard_stays_in_the_folder(results):
     copy = study_store.gathered(stores(results))
     optuna.delete_study(study_name="first · gat cora", storage=copy)
     assert optuna.get_all_study_names(study_store.default_url(results / "first")) == ["gat cora"]
+
+
+def of_another_version(store: Path) -> None:
+    """As an Optuna of years ago would have left it."""
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
+
+
+def test_a_store_of_another_version_of_optuna_is_named_with_the_cure(results):
+    store = results / "first" / study_store.NAME
+    of_another_version(store)
+    with pytest.raises(study_store.StudyStoreUnavailable, match="another version of Optuna made its tables") as refused:
+        study_store.gathered(stores(results))
+    assert str(refused.value).startswith(f"the Optuna store {store}: ")
+    assert refused.value.cure.startswith("move it away")
+
+
+def test_a_study_in_a_store_of_another_version_of_optuna_is_not_begun(results):
+    of_another_version(results / "first" / study_store.NAME)
+    with pytest.raises(study_store.StudyStoreUnavailable, match="another version of Optuna made its tables"):
+        search(study_store.default_url(results / "first"), Hill(), trials=1)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def serve(results: Path, port: int) -> None:
     try:
         copy = study_store.gathered(stores)
     except study_store.StudyStoreUnavailable as problem:
-        raise UserError(f"{problem}; the next `bench run` of that experiment mends it from the records") from None
+        raise UserError(f"{problem}; {problem.cure}") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own imports
         from optuna_dashboard import wsgi

@@ -56,7 +56,7 @@ def _open(url: str) -> "optuna.storages.RDBStorage":
     import optuna
 
     path = sqlite_file.path_of(url)
-    with holding(url, TABLES), warnings.catch_warnings():
+    with holding(url, TABLES), _naming_version(url), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.RDBStorage(
             url,
@@ -110,6 +110,24 @@ def _held_by_connection(url: str, what: str) -> Iterator[None]:
 class StudyStoreUnavailable(Exception):
     """The store could not be read or written; the text is one sentence."""
 
+    cure = "the next `bench run` of that experiment mends it from the records"
+
+
+class OtherTables(StudyStoreUnavailable):
+    """Another version of Optuna made the store."""
+
+    cure = "move it away, and the next `bench run` of that experiment makes it again from the records"
+
+
+@contextmanager
+def _naming_version(url: str) -> Iterator[None]:
+    """Have an Optuna that opens a store with tables of another version name the store, and not how it noticed."""
+    try:
+        yield
+    except (RuntimeError, AssertionError) as problem:
+        reason = "another version of Optuna made its tables"
+        raise OtherTables(f"the Optuna store {sqlite_file.shown(url)}: {reason}") from problem
+
 
 @contextmanager
 def naming_store(url: str) -> Iterator[None]:
@@ -140,7 +158,7 @@ def gathered(stores: Iterable[Path]) -> "optuna.storages.InMemoryStorage":
     copy = optuna.storages.InMemoryStorage()
     for path in stores:
         url = sqlite_file.url(path)
-        with naming_store(url):
+        with naming_store(url), _naming_version(url):
             for name in optuna.get_all_study_names(url):
                 shown_name = f"{path.parent.name} · {name}"
                 optuna.copy_study(from_study_name=name, from_storage=url, to_storage=copy, to_study_name=shown_name)
