@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import io
 import json
 import math
 import os
@@ -43,6 +44,8 @@ MOST_DIGITS = 9  # a number with more is a slip of the finger
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `arguments` default to the process's own."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a title may have signs that the terminal has not
     try:
         return _run(sys.argv[1:] if arguments is None else list(arguments))
     except UserError as problem:
@@ -213,7 +216,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def say_json(result: object) -> None:
     """One JSON text, on standard output."""
-    say(json.dumps(result, indent=1, ensure_ascii=False))
+    has_all_signs = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    say(json.dumps(result, indent=1, ensure_ascii=not has_all_signs))
 
 
 def say(text: str) -> None:

@@ -1,6 +1,7 @@
 """The command line: exit codes, one clear line for a mistake, never a traceback."""
 
 import errno
+import io
 import json
 import os
 import pty
@@ -17,12 +18,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import record_builders
 from fault_tools import tiny
 from installed import skip_for
 
 from bench import cli, experiment_file
 from bench.commands import list as list_command
 from bench.commands import overhead
+from bench.folder import ResultsFolder
 from bench.paper import table_file
 from bench.plugins import BACKENDS, DATASETS
 from implementations.backends._fused import library
@@ -105,6 +108,20 @@ def test_a_dry_run_names_cells_and_jobs_and_writes_nothing(tmp_path, capsys):
     assert "pyg · gat · blocks · cpu" in shown
     assert "to go" in shown
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_title_that_the_terminal_has_no_signs_for_is_spelt_out(encoding, tmp_path, monkeypatch):
+    title = "Größe → 学 🐗"
+    ResultsFolder(tmp_path / "mine").write_experiment(record_builders.experiment(title=title))
+
+    def written(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+        assert cli.main(["report", "mine", *arguments, "--results", str(tmp_path)]) == 0
+        return sys.stdout.buffer.getvalue().decode(encoding)
+
+    assert title.encode(encoding, "backslashreplace").decode(encoding) in written()
+    assert json.loads(written("--json"))["title"] == title
 
 
 def start_a_process_without_files_left():
