@@ -10,6 +10,7 @@ from fault_tools import bench
 
 from bench import cli
 
+pytestmark = pytest.mark.faults
 CASES = [*toml_files(), *places()]
 CURE = re.compile(
     r"did you mean|there (are|is)|should (be|hold|have)|must|is required|(mend|correct|update) |move the line|again|"

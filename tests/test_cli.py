@@ -146,6 +146,7 @@ def refuse_to_fork():
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))  # to root the system never does
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("ask", "said"),
     [

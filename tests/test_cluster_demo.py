@@ -17,7 +17,7 @@ from bench import postgres, records
 from bench.errors import UserError
 from bench.outcomes import Tuned
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 

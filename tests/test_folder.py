@@ -65,6 +65,7 @@ NOT_OURS = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("found", NOT_OURS)
 @pytest.mark.parametrize(
     ("command", "text", "snapshot"),

@@ -10,6 +10,7 @@ import record_builders as build
 from bench import cli, records
 from bench.errors import UserError
 
+pytestmark = pytest.mark.faults
 SAMPLES = Path(__file__).parent / "samples"
 
 

@@ -20,6 +20,7 @@ from bench.errors import UserError
 from bench.outcomes import Tuned
 from bench.tuning import study_store
 
+pytestmark = pytest.mark.faults
 HOLDS = """
 import sys, time
 from bench.tuning.study_store import holding

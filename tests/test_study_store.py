@@ -15,6 +15,8 @@ from bench.records import Record
 from bench.tuning import study_store
 from bench.tuning.search import tune
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:

@@ -35,6 +35,7 @@ from bench.tracking import mlflow_store
 from bench.tracking.pages import jobs_name
 from bench.tracking.writer import Tracking
 
+pytestmark = pytest.mark.faults
 ELSEWHERE = Owner("another-host", "boot", 1, 1.0)
 
 

@@ -16,6 +16,8 @@ from bench import sqlite_file
 from bench.tracking import mlflow_store
 from bench.tracking.writer import Tracking, TrackingUnavailable
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def results(tmp_path: Path, empty_store: Path) -> Path:

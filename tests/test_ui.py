@@ -108,10 +108,12 @@ def test_the_link_opens_the_runs_in_the_model_training_view(ui):
         assert f"mlflow.sharedViewState.gat-bench-{view}" in experiment.tags
 
 
+@pytest.mark.faults
 def test_it_listens_on_this_machine_alone(ui):
     assert listened_at(ui.process.pid) == {"127.0.0.1"}
 
 
+@pytest.mark.faults
 def test_no_command_line_but_the_users_own_tells_the_store_whose_uri_may_have_a_password(ui):
     started = psutil.Process(ui.process.pid).children(recursive=True)
     lines = [" ".join(each.cmdline()) for each in started]
@@ -224,6 +226,7 @@ def test_a_port_that_is_taken_is_one_line_with_the_cure(ui, results):
         serve(results, port, None)
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_it_without_leftovers(ui):
     children = psutil.Process(ui.process.pid).children(recursive=True)
     assert len(children) >= 2
@@ -241,18 +244,21 @@ def test_when_nothing_has_been_run_it_says_so_and_exits_with_2(tmp_path):
     assert "nothing has been run here yet; `make bench` does" in done.stderr
 
 
+@pytest.mark.faults
 def test_when_only_the_store_is_gone_it_says_how_to_get_it_back(tmp_path):
     ResultsFolder(tmp_path / "default").write_experiment(GRID)
     with pytest.raises(UserError, match="`bench mlflow sync` makes it from the records"):
         serve(tmp_path, 5000, None)
 
 
+@pytest.mark.faults
 def test_a_damaged_store_is_named_before_a_server_is_started(tmp_path):
     (tmp_path / mlflow_store.NAME).write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     with pytest.raises(UserError, match=r"mlflow\.db is damaged .*`bench mlflow sync`"):
         serve(tmp_path, 5000, None)
 
 
+@pytest.mark.faults
 def test_a_server_that_is_down_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"^no MLflow server answers at http://127.0.0.1:\d+: [^\n]+$"):
         serve(tmp_path, 5000, f"http://127.0.0.1:{free_port()}")

@@ -17,6 +17,7 @@ from bench.folder import ResultsFolder
 from bench.report import index, write_report
 from bench.task import DataUnavailable
 
+pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [path for package in ("bench", "implementations") for path in sorted((ROOT / package).rglob("*.py"))]
 RESTRICTED = ROOT / "bench" / "datasets" / "_unpickle.py"
