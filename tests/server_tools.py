@@ -12,8 +12,10 @@ from urllib.request import urlopen
 
 import psutil
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 
-from bench import records, sqlite_file
+from bench import best_models, records, sqlite_file
+from bench.outcomes import Tuned
 from bench.tracking.pages import jobs_name
 
 START_S = 180.0
@@ -82,13 +84,39 @@ def cell_runs(uri: str, name: str) -> list[tuple[str, str]]:
     return sorted((run.data.tags["cell"], run.info.status) for run in _runs(uri, name, "tags.level = 'cell'"))
 
 
+def trial_runs(uri: str, name: str) -> list[tuple[str, str, str]]:
+    """Job, number and status of whatever the store has of the trials of an experiment's studies, in order."""
+    jobs = {run_id: job for job, _, run_id in job_runs(uri, name)}
+    found = _runs(uri, jobs_name(name), "tags.level = 'trial'")
+    return sorted(
+        (jobs.get(run.data.tags["mlflow.parentRunId"], "none"), run.data.params["trial"], run.info.status)
+        for run in found
+    )
+
+
+def logged_networks(uri: str, name: str) -> list[tuple[str, str, bool]]:
+    """Cell, job and whether it is whole of each network that the store has of an experiment, in order."""
+    client = MlflowClient(uri)
+    found = client.search_logged_models([client.get_experiment_by_name(name).experiment_id], max_results=1000)
+    return sorted((model.tags["cell"], model.tags["job"], model.status == LoggedModelStatus.READY) for model in found)
+
+
 def agrees(uri: str, folder: Path) -> None:
-    """Each job of a results folder has one finished run in MLflow and no other; so has each cell."""
-    found = records.latest(records.read(folder))
+    """Each job of a results folder has one finished run in MLflow and no other; so has each trial and each cell.
+
+    Each cell's best network is logged, and no other.
+    """
+    everything = records.read(folder)
+    found = records.latest(everything)
     expected = sorted((id_, "FINISHED") for id_ in found)
     assert [(job, status) for job, status, _ in job_runs(uri, folder.name)] == expected
+    studies = {id_: record.outcome for id_, record in found.items() if isinstance(record.outcome, Tuned)}
+    trials = [(id_, str(trial.number), "FINISHED") for id_, tuned in studies.items() for trial in tuned.trials]
+    assert trial_runs(uri, folder.name) == sorted(trials)
     cells = {str(record.key) for record in found.values()}
     assert cell_runs(uri, folder.name) == sorted((cell, "FINISHED") for cell in cells)
+    best = best_models.paths(folder, everything)
+    assert logged_networks(uri, folder.name) == sorted((str(key), path.stem, True) for key, path in best.items())
 
 
 def _runs(uri: str, name: str, search: str) -> list:
