@@ -1,6 +1,7 @@
 """Files from elsewhere are data: nothing in them is run, written by a name of theirs, or shown as anything but text."""
 
 import ast
+import json
 import os
 import pickle
 import zipfile
@@ -9,13 +10,24 @@ from pathlib import Path
 
 import pytest
 import record_builders as build
+from pydantic import ValidationError
+from study_texts import ATTENTION, LOOKUP, read
+from told_tools import STEADY, Silent, told_table
 
-from bench import records
+from bench import records, study_jobs
 from bench.datasets import _download, _unpickle
 from bench.datasets._download import UpstreamArchive
 from bench.folder import ResultsFolder
+from bench.kind import Means
+from bench.options import Options
+from bench.outcomes import Attention, HeadAttention, HeatMap, LookedUp, NotDone, Outcome
+from bench.paper import table_file
+from bench.paper.reproduce import Ask, Reproduction
 from bench.report import index, write_report
+from bench.report.paper import views as paper
+from bench.report.studies import views as study
 from bench.task import DataUnavailable
+from bench.work import Job, LookupJob
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,6 +190,87 @@ def test_pages_show_whatever_a_record_says_as_text(tmp_path):
     page = (folder.path / "report.html").read_text()
     overview = index.render(tmp_path, lambda asked: {"pyg": {EVIL: (EVIL, EVIL)}})
     for text in (page, overview):
-        assert "&lt;script&gt;alert(" in text
-        assert "<script>alert(" not in text
-        assert "<img src=x" not in text
+        assert shows_as_text(text)
+
+
+def shows_as_text(text: str) -> bool:
+    """Whether a page has what is hostile here, and has it as text alone."""
+    return "&lt;img src=x" in text and "<script>alert(" not in text and "<img src=x" not in text
+
+
+IMAGE = "<img src=x onerror=alert(1)>"  # what may be a folder's name, too
+RESULTS = {"title": EVIL, "description": EVIL}
+
+
+def pages_of(results: Path) -> list[str]:
+    """The page over all, and every drawing."""
+    return [index.render(results, lambda asked: {}), *(path.read_text() for path in results.rglob("*.svg"))]
+
+
+def test_a_plot_shows_the_name_of_a_back_end_as_text_and_so_do_pages_with_it_and_its_folder_s_name(tmp_path):
+    folder = ResultsFolder(tmp_path / IMAGE)
+    folder.write_experiment(build.experiment(backends=("pyg", IMAGE), operators=("gat",), seeds=(0, 1)))
+    for backend in ("pyg", IMAGE):
+        cell = build.key(backend)
+        for record in (*build.fits(cell, (0.8, 0.82)), build.speed(cell, 0, {"as_shipped": 0.02})):
+            records.append(folder.path, record)
+    write_report(folder, {})
+    shown = [(folder.path / "report.html").read_text(), *pages_of(tmp_path)]
+    assert len(shown) > 3
+    assert all(map(shows_as_text, shown))
+
+
+def test_a_persons_table_of_a_paper_shows_whatever_it_says_as_text(tmp_path, told):
+    part = {"name": "ours", "kind": "told", "protocol": EVIL, "published": {"gat": IMAGE}}
+    table = told_table(
+        **RESULTS, paper=EVIL, number=EVIL, alias=EVIL, metric=IMAGE, protocol=EVIL, axis=IMAGE, not_run=EVIL,
+        published=[
+            {"row": IMAGE, "values": {"1": "80.0 ± 1.0", "2": "80.0"}, "note": EVIL},
+            {"row": EVIL, "values": {"1": "60.0"}, "not_run": EVIL},
+        ],
+        part=[part | {"seeds": {"least": 3, "most": 12, "beside": 2}}],
+    )  # fmt: skip
+    told({("gat", "1"): STEADY, ("gat", "2"): STEADY})
+    folder = ResultsFolder(tmp_path / IMAGE)
+    table_file.keep(folder, table)
+    run = Reproduction(folder.name, table, Means(folder, Silent(), Options(parallel=2)), Ask())
+    run.run()
+    paper.write(folder, run.state, [EVIL])
+    shown = [(folder.path / "report.html").read_text(), *pages_of(tmp_path)]
+    assert len(shown) == 3
+    assert all(map(shows_as_text, shown))
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", '"><script>alert(1)</script>', "a b", ""])
+def test_a_part_of_a_table_is_called_as_a_file_may_be(name):
+    with pytest.raises(ValidationError, match="should be letters, digits, - and _ alone"):
+        told_table(part=[{"name": name, "kind": "told", "protocol": "p"}])
+
+
+def test_a_study_shows_whatever_it_says_as_text(tmp_path):
+    told_of = {"title": EVIL, "description": EVIL}
+    curves = LOOKUP.replace("GATv2, 1 head", IMAGE).replace('name = "paper"', f"name = {json.dumps(IMAGE)}")
+    lookup = read(tmp_path, curves.replace("a figure", IMAGE)).model_copy(update=told_of)
+    attention = read(tmp_path, ATTENTION.replace("GATv2, 1 head", IMAGE)).model_copy(update=told_of)
+    for name, asked in {"lookup": lookup, "attention": attention}.items():
+        folder = ResultsFolder(tmp_path / "results" / name)
+        folder.write_experiment(asked)
+        for job in study_jobs.jobs(asked):
+            records.append(folder.path, build.record(job, _outcome(job)))
+        study.write(folder, asked, folder.records())
+    shown = pages_of(tmp_path / "results")
+    assert len(shown) == 4
+    assert all(map(shows_as_text, shown))
+
+
+def _outcome(job: Job) -> Outcome:
+    if not isinstance(job, LookupJob):
+        return NotDone(status="error", reason=EVIL)
+    names, half = ("<img src=x>", "b"), (0.5, 0.5)
+    seen = HeadAttention(layer=1, head=1, source_pairs=1, tau=1.0, unanimous=1.0, entropy=0.5, favourites=1.0)
+    drawn = HeatMap(layer=1, head=1, targets=names, sources=names, coefficients=(half, half))
+    return LookedUp(
+        seed=job.seed, train=1.0, test=0.9, steps=20, best_step=10, stopped="steps", train_graphs=4, test_graphs=2,
+        parameters=10, evaluate_every_steps=10, curves={"accuracy/test": (0.5, 0.9)},
+        attention=Attention(heads=(seen,), targets=2, maps=(drawn,)) if job.attention_graphs else None,
+    )  # fmt: skip

@@ -4,9 +4,10 @@ A `part` runs one kind of experiment (`bench/kinds/`) and says which published r
 published rows that no part compares are listed as not run.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bench.config import Asked, Count, Many, Number, Setting, Whole
 from bench.errors import unknown
@@ -68,10 +69,16 @@ class Vary(Asked):
     values: Annotated[tuple[Setting, ...], Field(min_length=1)]
 
 
+def _is_a_file_s(name: str) -> str:
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError("should be letters, digits, - and _ alone: a picture's file is called after it")
+    return name
+
+
 class Part(Asked):
     """One experiment of a table, and what it is held against."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_is_a_file_s)]
     kind: str = "grid"
     protocol: str  # how it is run, in the table's words
     differs: str = ""  # in what it is not the paper's experiment: then nothing is judged

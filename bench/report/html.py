@@ -84,8 +84,10 @@ def fill(template: str, content: Mapping[str, object]) -> str:
 def inline_svg(svg: str, name: str, title: str) -> Markup:
     """A drawing as part of a page: its ids and styles are its own, its size is the page's affair.
 
+    Of the name, which becomes part of ids, letters and digits are taken.
     matplotlib escapes the text that it writes into an SVG, so that the drawing needs no further escaping.
     """
+    name = re.sub(r"\W+", "-", name)
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"\sxmlns(:xlink)?=\"[^\"]*\"", "", body)
