@@ -200,7 +200,7 @@ class FloatRange(Asked):
         if not self.low < self.high:
             raise ValueError(f"low = {self.low} must be below high = {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"a log range starts above 0, not at low = {self.low}")
+            raise ValueError(f"a log range must start above 0, not at low = {self.low}")
         return self
 
 
@@ -319,7 +319,7 @@ class Experiment(Asked):
         for key in ("backends", "operators", "datasets", "devices", "seeds"):
             values = getattr(self, key)
             if len(set(values)) != len(values):
-                raise ValueError(f"{key} names something twice: {list(values)}")
+                raise ValueError(f"{key} names something twice: {list(values)}; leave one out")
         shared = sorted(set(self.seeds) & set(self.tuning.seeds))
         if shared and self.tuning.trials:
             raise ValueError(f"final seeds must differ from tuning.seeds; in both: {shared}")
@@ -334,7 +334,9 @@ class Experiment(Asked):
         if self.tuning.trials:
             raise ValueError("without seeds nothing is trained, so there is nothing to tune: set tuning.trials = 0")
         if not self.timing.rounds:
-            raise ValueError("without seeds nothing is trained, and timing.rounds = 0 leaves nothing to be done")
+            raise ValueError(
+                "without seeds nothing is trained, and timing.rounds = 0 leaves nothing to be done: set one"
+            )
 
 
 def _fewest(most: int, fewer: Mapping[str, int], names: Iterable[str]) -> int:

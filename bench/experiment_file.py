@@ -138,7 +138,7 @@ def _study_problems(study: Study) -> Iterator[str]:
     features = LookupArchitecture().features
     for model in study.models:
         if features % model.heads:
-            yield f"models: {model.name}: {features} features cannot be shared out among heads = {model.heads}"
+            yield f"models: {model.name}: {features} features must be a multiple of heads = {model.heads}"
     yield from name_problems("device", [study.device], DEVICES)
     yield from name_problems("models.operator", {model.operator for model in study.models}, OPERATORS)
     yield from _repeated("models", [model.name for model in study.models])
@@ -182,7 +182,7 @@ def name_problems(key: str, names: Collection[str], plugins: Plugins[Any]) -> It
 
 def _repeated(key: str, values: Collection[object]) -> Iterator[str]:
     if len(set(values)) != len(values):
-        yield f"{key}: names something twice: {list(values)}"
+        yield f"{key}: names something twice: {list(values)}; leave one out"
 
 
 def _reference_problems(experiment: Experiment) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _training_problems(datasets: Iterable[str], asked: Trained) -> Iterator[str]
     batches, layers = asked.training.batches, asked.architecture.layers
     fanout = batches.fanout if isinstance(batches, NeighbourBatches | LinkBatches) else ()
     if fanout and len(fanout) != layers:
-        yield f"training.batches.fanout: {len(fanout)} numbers of neighbours for {layers} layers"
+        yield f"training.batches.fanout: {len(fanout)} numbers of neighbours for {layers} layers; give one for each"
 
 
 def _known(names: Iterable[str]) -> Iterator[DatasetInfo]:
@@ -236,16 +236,18 @@ def _link_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
         if info.has_links and not given:
             yield f"{key}: {info.name} is about links between nodes, so it must be {what}"
         if given and not info.has_links:
-            yield f"{key}: {info.name} is about nodes, so it cannot be {what}"
+            yield f"{key}: {info.name} is about nodes, so it cannot be {what}; leave it out"
     if asked.protocol.validation_edges and not info.has_links:
-        yield f"protocol.validation_edges: {info.name} has no links that validate"
+        yield f"protocol.validation_edges: {info.name} has no links that validate; leave it out"
 
 
 def _end_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
     """Numbers of whole graphs need a network that says some."""
     if (asked.architecture.ends == "gated") != info.is_regression:
-        about = "numbers of whole graphs, so it must be" if info.is_regression else "nodes or links, so it cannot be"
-        yield f"architecture.ends: {info.name} is about {about} 'gated'"
+        if info.is_regression:
+            yield f"architecture.ends: {info.name} is about numbers of whole graphs, so it must be 'gated'"
+        else:
+            yield f"architecture.ends: {info.name} is about nodes or links, so it cannot be 'gated'; leave it out"
 
 
 def _noise_problems(info: DatasetInfo, asked: Trained) -> Iterator[str]:
@@ -301,4 +303,4 @@ def _unshown(experiment: Experiment) -> Iterator[str]:
 def _about_graphs(key: str, names: Iterable[str], what: str) -> Iterator[str]:
     for info in _known(names):
         if info.is_regression:
-            yield f"{key}: {info.name} is about numbers of whole graphs, not what {what}; a part of a table can name it"
+            yield f"{key}: {info.name} is about numbers of whole graphs, not what {what}; name it in a part of a table"

@@ -28,7 +28,7 @@ class LookupArchitecture(Asked):
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.features % self.heads:
-            raise ValueError(f"features = {self.features} cannot be shared out among heads = {self.heads}")
+            raise ValueError(f"features = {self.features} must be a multiple of heads = {self.heads}")
         return self
 
 
@@ -107,7 +107,7 @@ class PublishedCurve(Asked):
     @model_validator(mode="after")
     def _aligned(self) -> Self:
         if len(self.sizes) != len(self.values):
-            raise ValueError(f"{len(self.values)} values for {len(self.sizes)} sizes")
+            raise ValueError(f"{len(self.values)} values must be as many as there are sizes, {len(self.sizes)}")
         return self
 
 

@@ -126,6 +126,8 @@ def _message(item: Any, place: Sequence[Any], schema: type[BaseModel]) -> tuple[
     given = item["input"]
     if item["type"] == "model_type":
         message = f"should be a table with {', '.join(_fields(schema, place))}"
+    elif item["type"] == "union_tag_invalid":
+        message = f"{item['ctx']['discriminator']} should be one of {item['ctx']['expected_tags']}"
     elif item["type"] == "too_short":
         message = f"should hold at least {item['ctx']['min_length']}"
     return message, "" if isinstance(given, dict) else f" (the file says {_short(repr(given), _SHOWN)})"

@@ -201,5 +201,8 @@ def _experiments(address: str, shown: str) -> list[dict[str, Any]]:
         with urlopen(request, timeout=_ANSWER_S) as answer:
             found: list[dict[str, Any]] = json.load(answer).get("experiments", [])
     except (URLError, TimeoutError, ValueError) as problem:
-        raise UserError(f"no MLflow server answers at {shown}: {getattr(problem, 'reason', problem)}") from None
+        reason = getattr(problem, "reason", problem)
+        raise UserError(
+            f"no MLflow server answers at {shown}: {reason}; start it, or let --mlflow name another"
+        ) from None
     return found

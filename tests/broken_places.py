@@ -1,16 +1,20 @@
 """What surrounds a run, broken: folders of results, data files, environment variables, options of the command line."""
 
+import gzip
 import io
 import json
 import random
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import ogb_files
 import ppi_files
+import qm9_files
 import record_builders
+import torch
 from broken_files import SEED, Broken
 
 from bench import experiment_file
@@ -99,7 +103,9 @@ def _records(draw: random.Random) -> Iterator[Broken]:
 def _data(draw: random.Random) -> Iterator[Broken]:
     with tempfile.TemporaryDirectory() as written:
         ogb_files.write_arxiv(Path(written))
+        ogb_files.write_collab(Path(written))
         ppi_files.write(Path(written) / "ppi")
+        qm9_files.write(Path(written) / "qm9")
         files = {
             str(path.relative_to(written)): path.read_bytes()
             for path in sorted(Path(written).rglob("*"))
@@ -124,7 +130,7 @@ def _data(draw: random.Random) -> Iterator[Broken]:
 def _of_data(what: str, files: Mapping[str, bytes | None], name: str) -> Broken:
     return Broken(
         f"data, {what}",
-        ("data", "ppi" if name.startswith("ppi") else "ogbn_arxiv", "--verify"),
+        ("data", Path(name).parts[0], "--verify"),
         (Path(name).name,),
         files,
         {"BENCH_DATA": "{folder}", "BENCH_CACHE": "{folder}/cache"},
@@ -135,11 +141,35 @@ def _wrong_contents(name: str, whole: bytes, draw: random.Random) -> dict[str, b
     wrong = {"empty": b"", "cut": whole[: len(whole) // 2], "noise": draw.randbytes(300), "words": b"no such file\n"}
     if name.endswith(".npy"):
         return wrong | {
+            "of a shape beyond all memory": ppi_files.described("'<f8'", f"({10**9}, {10**9})"),
+            "of a size beyond all numbers": ppi_files.described("'<f8'", f"({10**30},)"),
             "of objects": _npy(np.array([{}, None], dtype=object)),
             "without axes": _npy(np.array(3.0)),
             "with a row too few": _npy(np.load(io.BytesIO(whole))[:-1]),
             "of texts": _npy(np.array([["a"], ["b"]])),
             "of nan": _npy(np.full_like(np.load(io.BytesIO(whole)), np.nan, dtype=np.float64)),
+        }
+    if name.endswith(".pt"):
+        return wrong | {
+            "of a list": _saved([[0, 1]]),
+            "of tensors": _saved({"edge": torch.ones(3, 2)}),
+            "of other names": _saved({"links": np.array([[0, 1]])}),
+            "of a link to nowhere": _saved({"edge": np.array([[0, 100_000]])}),
+            "of numbers alone": _saved({"source_node": np.array(3), "target_node": np.array(4)}),
+            "compressed without end": _zip(bytes(10**6)),
+        }
+    if name.endswith(".csv.gz"):
+        return wrong | {
+            "no gzip": b"0,1\n",
+            "of words": gzip.compress(b"zero,one\n"),
+            "with a number of 30 digits": gzip.compress(b"1" + b"0" * 29 + b"\n"),
+        }
+    if name.endswith(".jsonl.gz"):
+        return wrong | {
+            "a list": gzip.compress(b"[]\n"),
+            "without a molecule": gzip.compress(b""),
+            "without atoms": gzip.compress(b'{"targets": [], "graph": [], "node_features": []}\n'),
+            "nested without end": gzip.compress(b"[" * 100_000),
         }
     if name.endswith(".json"):
         return wrong | {
@@ -155,6 +185,19 @@ def _wrong_contents(name: str, whole: bytes, draw: random.Random) -> dict[str, b
 def _npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
+    return file.getvalue()
+
+
+def _saved(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def _zip(data: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", data)
     return file.getvalue()
 
 

@@ -31,6 +31,12 @@ def write(folder: Path, graphs: dict[str, int] = GRAPHS, seed: int = 0) -> None:
         first_id += count
 
 
+def described(descr: str, shape: str) -> bytes:
+    """An `.npy` file whose header says so, and without a number."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
 def node_link(nodes: int, links: Sequence[tuple[int, int]]) -> dict[str, object]:
     """What networkx's `node_link_data` writes of a directed graph."""
     return {

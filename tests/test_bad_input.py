@@ -3,19 +3,40 @@
 import re
 from pathlib import Path
 
+import ppi_files
 import pytest
 from broken_files import Broken, toml_files
 from broken_places import places
-from fault_tools import bench
+from fault_tools import bench, tiny
 
-from bench import cli
+from bench import cli, records
 
 pytestmark = pytest.mark.faults
 CASES = [*toml_files(), *places()]
+DO = "add|choose|correct|give|leave|let|make|mend|move|name|put|run|set|take|unset|update|wait|write"
 CURE = re.compile(
-    r"did you mean|there (are|is)|should (be|hold|have)|must|is required|(mend|correct|update) |move the line|again|"
-    r"`bench|`make|written as|write |give |names? |set |take |put |choose|below|above|beyond|tells how|BENCH_|--results"
+    r"; did you mean '[^']+'\?"
+    r"|; (there are|it has|it offers|it may name) [\w'\[]"  # and which
+    r"|\b(should|must) (be|have|hold|differ|start|match) "
+    rf"|[;:,] (so |or |and )?({DO}) [\w`'\[<-]"
+    r"|`(bench|make) [^`]+` (brings|does|makes|prints|sets|takes|tells) ?"
 )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "e.toml: title: there is nothing in it",
+        "e.toml: seeds: what there is is below 0 again",
+        "e.toml: datasets: there is no data set 'koras'",
+        "e.toml: name: its place is beyond what can be taken, and so is its name",
+        "e.toml: backends: names something twice: ['pyg', 'pyg']",
+        "data/train.pt: not an array: Unable to allocate 7.28 PiB for an array with shape (1000000, 1000000)",
+        "results/default/records.jsonl, line 2: not a record (Expecting value); BENCH_RESULTS has it",
+    ],
+)
+def test_a_sentence_without_a_cure_is_not_taken_for_one_with(said):
+    assert not CURE.search(said)
 
 
 def test_there_are_at_least_two_hundred_and_each_is_another():
@@ -43,6 +64,22 @@ def is_the_error(case: Broken, written: str) -> None:
         assert all(place in line for place in case.says) or len(lines) > 1, line
         assert CURE.search(line), line
         assert len(line) < 1500
+
+
+def test_a_run_over_broken_data_says_so_of_each_job_and_ends_as_any_other(tmp_path):
+    ppi_files.write(tmp_path / "ppi")
+    (tmp_path / "ppi" / "train_feats.npy").write_bytes(ppi_files.described("'<f8'", f"({10**9}, {10**9})"))
+    own = (
+        ('datasets = ["blocks"]', 'datasets = ["ppi"]'),
+        ("[training]", "[protocol]\nrow_normalise = false\n[training]"),
+    )
+    run = ("run", tiny(tmp_path, *own), "--mlflow", "off", "--results", tmp_path / "results")
+    done = bench(*run, BENCH_DATA=str(tmp_path), BENCH_CACHE=str(tmp_path / "cache"))
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert "unsupported: train_feats.npy: not an array: " in done.stderr
+    found = records.read(tmp_path / "results" / "tiny")
+    assert found
+    assert {record.outcome.status for record in found} == {"unsupported"}
 
 
 BY_HAND = [case for case in CASES if case.name.startswith(("run of a file", "BENCH_DATA", "words, 'run smoke tw"))][::6]

@@ -81,12 +81,6 @@ def test_the_digest_is_that_of_the_files_which_are_here(folder):
     assert ppi.DATASET.info.digest != before
 
 
-def described(descr: str, shape: str) -> bytes:
-    """An `.npy` file whose header says so, and without a number."""
-    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-
-
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -96,11 +90,11 @@ def described(descr: str, shape: str) -> bytes:
         ("valid_feats.npy", pickle.dumps(np.ones(3)), "not an array"),
         ("valid_graph_id.npy", b"", "not an array"),
         ("test_feats.npy", b"PK\x03\x04 and no more", "not an array"),
-        ("train_feats.npy", described("'<f8'", f"({10**9}, {10**9})"), "not an array"),
-        ("train_feats.npy", described("'<f8'", f"({10**30},)"), "not an array"),
-        ("train_feats.npy", described("'<f8'", "(3, "), "not an array"),
-        ("train_feats.npy", described("()", "(3,)"), "not an array"),
-        ("train_feats.npy", described("'<f8'", "-" * 9000 + "1"), "not an array"),
+        ("train_feats.npy", ppi_files.described("'<f8'", f"({10**9}, {10**9})"), "not an array"),
+        ("train_feats.npy", ppi_files.described("'<f8'", f"({10**30},)"), "not an array"),
+        ("train_feats.npy", ppi_files.described("'<f8'", "(3, "), "not an array"),
+        ("train_feats.npy", ppi_files.described("()", "(3,)"), "not an array"),
+        ("train_feats.npy", ppi_files.described("'<f8'", "-" * 9000 + "1"), "not an array"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

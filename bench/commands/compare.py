@@ -36,7 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
     before, after = sides.Named.of(arguments.before), sides.Named.of(arguments.after)
     found = _judged(sides.pairs(before, after, arguments.results))
     if not any(one.is_of_something for one in found.values()):
-        raise UserError(f"{arguments.before} and {arguments.after} have results of no cell in common")
+        both = f"{arguments.before} and {arguments.after}"
+        raise UserError(f"{both} have results of no cell in common; name two folders or commits that have")
     is_one = bool(before.folder or after.folder)
     if arguments.json:
         say_json(_plain(found, is_one=is_one))

@@ -98,7 +98,7 @@ def sizes(family: str, parameters: str, usual: Sizes) -> Sizes:
         found = re.fullmatch(r"([ndfc])([1-9][0-9]{0,8})", part)
         if not found or found[1] in asked:
             raise UserError(
-                f"{family}-{parameters}: {part!r} is not understood; sizes are written as in "
+                f"{family}-{parameters}: {part!r} is not understood; write sizes as in "
                 f"{family}-n10000-d10-f128-c40, each once: n nodes, d incoming edges per node on average, f features, "
                 "c classes"
             )
@@ -119,7 +119,7 @@ def described(name: str, sizes: Sizes) -> DatasetInfo:
     if nodes < 2 * sizes.classes or pairs > nodes * (nodes - 1) // 2 // MOST_OF_ALL_PAIRS:
         raise UserError(
             f"{name}: {nodes:,} nodes are too few for {2 * pairs / nodes:.0f} incoming edges each and "
-            f"{sizes.classes} classes"
+            f"{sizes.classes} classes; name more of them, or fewer edges and classes"
         )
     parameters = [VERSION, SEED, RANK_OFFSET, nodes, pairs, sizes.features, sizes.classes]
     return DatasetInfo(

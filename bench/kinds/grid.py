@@ -123,12 +123,13 @@ def _placed(part: Part, line: str) -> str:
 def _problems(part: Part, experiment: Experiment) -> Iterator[str]:
     yield from (f"experiment.{line}" for line in experiment_file.problems(experiment))
     if part.vary and len(experiment.datasets) > 1:
-        yield f"vary: its values are the columns, so there is room for one data set, not {len(experiment.datasets)}"
+        count = len(experiment.datasets)
+        yield f"vary: its values are the columns, so there is room for one data set, not {count}; name one"
     if len(experiment.devices) > 1:
-        yield f"experiment.devices: a row is about one device, not {len(experiment.devices)}"
+        yield f"experiment.devices: a row is about one device, not {len(experiment.devices)}; name one"
     known = set(experiment.operators) <= set(OPERATORS.names())  # else that has been said
     if known and (strangers := set(part.published) - set(experiment.operators)):
-        yield f"published: {', '.join(sorted(strangers))} is not among the operators"
+        yield f"published: {', '.join(sorted(strangers))} is not among the operators; name it there, or leave it out"
     if min(experiment.tuning.seeds, default=FINAL_SEEDS.stop) < FINAL_SEEDS.stop:
         yield f"experiment.tuning.seeds: take seeds from {FINAL_SEEDS.stop} on, which no final run uses"
 

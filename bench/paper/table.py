@@ -140,7 +140,7 @@ class TableFile(Asked):
         rows, parts = [row.row for row in self.published], [part.name for part in self.part]
         for what, names in (("published.row", rows), ("part.name", parts)):
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"{what}: {', '.join(twice)} stands there twice")
+                raise ValueError(f"{what}: {', '.join(twice)} stands there twice; give each a name of its own")
         for part in self.part:
             for subject, row in part.published.items():
                 if row not in rows:
@@ -151,7 +151,7 @@ class TableFile(Asked):
             if ordering.part not in parts:
                 raise ValueError(f"ordering: {unknown('part', ordering.part, parts)}")
             if ordering.claim and not self.runs:
-                raise ValueError("ordering: a claim about other data needs the table's `runs`, at which it is judged")
+                raise ValueError("ordering: a claim about other data is judged at the table's number of runs: set runs")
         return self
 
     @property
