@@ -1,11 +1,12 @@
-"""Small graphs, layers and features for the tests of the compiled kernels."""
+"""Small graphs, layers, features and networks for the tests of the compiled kernels."""
 
 import pytest
 import torch
 from torch import Tensor
 
+from implementations.backends import fused, fused_step
 from implementations.backends._fused import library
-from implementations.contract import Graph, LayerConfig
+from implementations.contract import Graph, LayerConfig, TrainingProblem
 from implementations.name_table import load
 from implementations.operators import gat, gatv2
 
@@ -32,3 +33,34 @@ def layer_of(backend, operator, config: LayerConfig, dtype=torch.float64, seed: 
 
 def features(num_nodes: int, width: int, dtype=torch.float64) -> Tensor:
     return torch.randn(num_nodes, width, generator=torch.Generator().manual_seed(3), dtype=dtype)
+
+
+def problem(
+    operator, *, dropout: float = 0.5, sparse: bool = True, dtype=torch.float64, residual: bool = True, backend=fused
+) -> TrainingProblem:
+    graph = random_graph(60, 300, seed=5)
+    hidden = LayerConfig(12, 5, 8, attention_dropout=dropout, residual=residual)
+    configs = [hidden, LayerConfig(40, 4, 3, concat=False, attention_dropout=dropout, residual=residual)]
+    x = features(60, 12, dtype).relu()
+    return TrainingProblem(
+        layers=[layer_of(backend.BACKEND, operator, config, dtype, 7 + k) for k, config in enumerate(configs)],
+        configs=configs,
+        feature_dropout=dropout,
+        x=x.to_sparse_csr() if sparse else x,
+        prepared=backend.BACKEND.prepare(graph, CPU),
+        y=torch.randint(4, (60,), generator=torch.Generator().manual_seed(2)),
+        nodes=torch.tensor([3, 17, 4, 40, 59, 8]),
+        lr=0.01,
+        weight_decay=1e-3,
+    )
+
+
+def parameters(given: TrainingProblem) -> list[Tensor]:
+    return [parameter.detach() for layer in given.layers for parameter in layer.parameters()]
+
+
+def trained(given: TrainingProblem, backend=fused_step, steps: int = 5, operator=gatv2, seed: int = 0):
+    torch.manual_seed(seed)
+    trainer = backend.BACKEND.whole_step(operator, given)
+    losses = torch.stack([trainer.step() for _ in range(steps)])
+    return losses, parameters(given), trainer

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, features, layer_of, random_graph
+from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, features, layer_of, parameters, problem, random_graph, trained
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
 
 from implementations.backends import fused, fused_step, fused_step_pruned
 from implementations.backends._fused import calls, library, ordering, receptive, structures
@@ -15,42 +14,11 @@ from implementations.backends._fused.noise import Noise
 from implementations.backends._fused.passes import Pass
 from implementations.backends._fused.structures import Edges
 from implementations.contract import Graph, LayerConfig, TrainingProblem
-from implementations.operators import gat, gatv2
+from implementations.operators import gatv2
 
 SHUFFLED = torch.randperm(60, generator=torch.Generator().manual_seed(9))
 
 pytestmark = NEEDS_KERNELS
-
-
-def problem(
-    operator, *, dropout: float = 0.5, sparse: bool = True, dtype=torch.float64, residual: bool = True, backend=fused
-) -> TrainingProblem:
-    graph = random_graph(60, 300, seed=5)
-    hidden = LayerConfig(12, 5, 8, attention_dropout=dropout, residual=residual)
-    configs = [hidden, LayerConfig(40, 4, 3, concat=False, attention_dropout=dropout, residual=residual)]
-    x = features(60, 12, dtype).relu()
-    return TrainingProblem(
-        layers=[layer_of(backend.BACKEND, operator, config, dtype, 7 + k) for k, config in enumerate(configs)],
-        configs=configs,
-        feature_dropout=dropout,
-        x=x.to_sparse_csr() if sparse else x,
-        prepared=backend.BACKEND.prepare(graph, CPU),
-        y=torch.randint(4, (60,), generator=torch.Generator().manual_seed(2)),
-        nodes=torch.tensor([3, 17, 4, 40, 59, 8]),
-        lr=0.01,
-        weight_decay=1e-3,
-    )
-
-
-def parameters(given: TrainingProblem) -> list[Tensor]:
-    return [parameter.detach() for layer in given.layers for parameter in layer.parameters()]
-
-
-def trained(given: TrainingProblem, backend=fused_step, steps: int = 5, operator=gatv2, seed: int = 0):
-    torch.manual_seed(seed)
-    trainer = backend.BACKEND.whole_step(operator, given)
-    losses = torch.stack([trainer.step() for _ in range(steps)])
-    return losses, parameters(given), trainer
 
 
 @OPERATORS
@@ -260,50 +228,6 @@ def test_evaluation_follows_weights_that_are_loaded_later():
     torch.testing.assert_close(trainer.logits(), expected)
 
 
-def test_layers_go_through_autograd_and_so_does_a_network_of_another_form():
-    given = problem(gat)
-    assert fused.BACKEND.whole_step(gat, given) is None
-    wide = [*given.configs[:-1], replace(given.configs[-1], concat=True)]
-    assert fused_step.BACKEND.whole_step(gat, replace(given, configs=wide)) is None
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"nodes": torch.tensor([3, 17, 3])}, "a training node comes twice"),
-        ({"y": torch.full((60,), -100)}, "labels are -100 to -100, and there are 4 classes"),
-        ({"y": torch.full((60,), 4)}, "labels are 4 to 4, and there are 4 classes"),
-    ],
-)
-def test_nodes_and_labels_that_point_elsewhere_are_refused(changed, said):
-    with pytest.raises(ValueError, match=said):
-        fused_step.BACKEND.whole_step(gatv2, replace(problem(gatv2), **changed))
-
-
-def test_features_of_another_dtype_than_the_parameters_are_refused():
-    given = problem(gatv2)
-    with pytest.raises(TypeError, match=r"features are torch\.float32 and parameters torch\.float64"):
-        fused_step.BACKEND.whole_step(gatv2, replace(given, x=given.x.to(torch.float32)))
-
-
-def gapped(value: Tensor) -> Tensor:
-    """The same numbers, each with another behind it that is none of theirs."""
-    return torch.stack([value, torch.full_like(value, 7)], -1)[..., 0]
-
-
-def repeated(value: Tensor) -> Tensor:
-    return value[:1].expand_as(value)
-
-
-@OPERATORS
-@pytest.mark.parametrize("laid_out", [gapped, repeated])
-def test_autograd_takes_the_step_of_parameters_that_lie_apart_or_over_each_other(operator, laid_out):
-    given = problem(operator)
-    state = {name: laid_out(value) for name, value in given.layers[0].state_dict().items()}
-    given.layers[0].load_state_dict(state, assign=True)
-    assert fused_step.BACKEND.whole_step(operator, given) is None
-
-
 @OPERATORS
 def test_parameters_in_the_order_of_their_shape_are_trained_as_those_in_the_order_of_the_kernels(operator):
     reordered = problem(operator)
@@ -315,15 +239,3 @@ def test_parameters_in_the_order_of_their_shape_are_trained_as_those_in_the_orde
         found.append([losses, *after, trainer.logits()])
     for ours, theirs in zip(*found, strict=True):
         assert torch.equal(ours, theirs)
-
-
-def test_autograd_takes_the_step_of_parameters_that_are_computed_from_others():
-    given = problem(gat)
-    weight_norm(given.layers[0], "weight")
-    assert fused_step.BACKEND.whole_step(gat, given) is None
-
-
-def test_a_parameter_that_is_frozen_stays_so_because_autograd_takes_the_step():
-    given = problem(gatv2)
-    next(given.layers[0].parameters()).requires_grad_(False)
-    assert fused_step.BACKEND.whole_step(gatv2, given) is None

@@ -24,7 +24,7 @@ FLAGS = [
     "-fno-trapping-math",
 ]
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
-TESTS = ("test_fused.py", "test_fused_tensors.py", "test_fused_step.py")
+TESTS = ("test_fused.py", "test_fused_tensors.py", "test_fused_step.py", "test_fused_ownership.py")
 TOO_SMALL = """
 import torch
 from implementations.backends._fused.library import kernels

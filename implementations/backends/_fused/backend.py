@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from implementations.backends._fused import functions, layers, library
 from implementations.backends._fused.layers import FusedLayer
+from implementations.backends._fused.ownership import can_own
 from implementations.backends._fused.structures import Edges
-from implementations.backends._fused.whole_step import WholeStep, can_own
+from implementations.backends._fused.whole_step import WholeStep
 from implementations.contract import (
     AMOUNT_OF_WORK,
     Fact,

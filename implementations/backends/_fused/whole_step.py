@@ -4,21 +4,22 @@ Adam's moments live here; parameters are changed in place, so checkpoints and ev
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from implementations.backends._fused.arena import Arena
 from implementations.backends._fused.calls import Program
 from implementations.backends._fused.inputs import restricted
 from implementations.backends._fused.noise import new_key
 from implementations.backends._fused.ordering import places
+from implementations.backends._fused.ownership import require_sound
 from implementations.backends._fused.passes import Data, Net, Pass
 from implementations.backends._fused.receptive import Field, receptive, whole
 from implementations.backends._fused.structures import Edges, Rows, SparseFeatures
 from implementations.backends._fused.weights import Weights
-from implementations.contract import Operator, TrainingProblem
+from implementations.contract import TrainingProblem
 
 BETAS = (0.9, 0.999)
 
@@ -27,12 +28,12 @@ class WholeStep:
     """A `Trainer`; `prunes` computes only what the logits of the training nodes depend on.
 
     Raises:
-        ValueError: a training node comes twice, or has a label that is no class.
-        TypeError: features and parameters differ in dtype.
+        ValueError: see `require_sound`.
+        TypeError: see `require_sound`.
     """
 
     def __init__(self, problem: TrainingProblem, *, is_v2: bool, prunes: bool) -> None:
-        _require_sound(problem)
+        require_sound(problem)
         edges: Edges = problem.prepared
         self._lr, self._steps = problem.lr, 0
         self._key = torch.zeros(1, dtype=torch.int64)
@@ -89,39 +90,6 @@ class WholeStep:
                 self._moments += [first, second]
                 weight.update(program, first, second, self._clock, weight_decay)
         return program
-
-
-def can_own(operator: Operator, problem: TrainingProblem) -> bool:
-    """Whether heads are concatenated in every layer but the last, and averaged there, and Adam may write to all memory.
-
-    It may not where a parameter is frozen, is computed from others, or does not lie side by side in its memory.
-    """
-    *hidden, last = problem.configs
-    has_the_form = all(config.concat for config in hidden) and not last.concat
-    pairs = zip(problem.layers, problem.configs, strict=True)
-    return has_the_form and all(_is_plain(layer, operator.shapes(config).keys()) for layer, config in pairs)
-
-
-def _is_plain(layer: nn.Module, names: Set[str]) -> bool:
-    own = dict(layer.named_parameters())
-    return own.keys() == names and all(each.requires_grad and _is_dense(each) for each in own.values())
-
-
-def _is_dense(parameter: Tensor) -> bool:
-    """Whether it fills its memory, each number in a place of its own, in any order: then a copy is laid out alike."""
-    return torch.empty_like(parameter, device="meta").stride() == parameter.stride()
-
-
-def _require_sound(problem: TrainingProblem) -> None:
-    """The kernels write where nodes and labels point."""
-    labels, classes = problem.y[problem.nodes], problem.configs[-1].out_channels
-    if len(torch.unique(problem.nodes)) < len(problem.nodes):
-        raise ValueError("a training node comes twice")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"labels are {int(labels.min())} to {int(labels.max())}, and there are {classes} classes")
-    dtypes = {parameter.dtype for layer in problem.layers for parameter in layer.parameters()}
-    if dtypes != {problem.x.dtype}:
-        raise TypeError(f"features are {problem.x.dtype} and parameters {', '.join(map(str, dtypes))}")
 
 
 def _weights(problem: TrainingProblem) -> list[Weights]:

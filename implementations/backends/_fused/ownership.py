@@ -1,0 +1,76 @@
+"""Which training the whole step may own, and what it asks of a problem: the kernels write where its numbers point."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from implementations.contract import Operator, TrainingProblem
+
+
+def can_own(operator: Operator, problem: TrainingProblem) -> bool:
+    """Whether heads are concatenated in every layer but the last, and averaged there, and Adam may write to all memory.
+
+    It may not where a parameter is frozen, is computed from others, has another shape than the configuration says, or
+    does not lie side by side in its memory.
+    """
+    *hidden, last = problem.configs
+    has_the_form = all(config.concat for config in hidden) and not last.concat
+    pairs = zip(problem.layers, problem.configs, strict=True)
+    return has_the_form and all(_is_plain(layer, operator.shapes(config)) for layer, config in pairs)
+
+
+def _is_plain(layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    own = dict(layer.named_parameters())
+    has_the_form = {name: tuple(each.shape) for name, each in own.items()} == shapes
+    return has_the_form and all(each.requires_grad and _is_dense(each) for each in own.values())
+
+
+def _is_dense(parameter: Tensor) -> bool:
+    """Whether it fills its memory, each number in a place of its own, in any order: then a copy is laid out alike."""
+    return torch.empty_like(parameter, device="meta").stride() == parameter.stride()
+
+
+def require_sound(problem: TrainingProblem) -> None:
+    """Refuse what would have the kernels read or write beyond what is theirs.
+
+    Raises:
+        ValueError: x, y or a layer's input has another shape than graph and layers have, a training node comes twice,
+            or a label is no class.
+        TypeError: features and parameters differ in dtype.
+    """
+    _require_one_dtype(problem)
+    _require_shapes(problem)
+    _require_nodes(problem)
+    _require_labels(problem)
+
+
+def _require_one_dtype(problem: TrainingProblem) -> None:
+    dtypes = {parameter.dtype for layer in problem.layers for parameter in layer.parameters()}
+    if dtypes != {problem.x.dtype}:
+        raise TypeError(f"features are {problem.x.dtype} and parameters {', '.join(map(str, dtypes))}")
+
+
+def _require_shapes(problem: TrainingProblem) -> None:
+    N, first = problem.prepared.num_nodes, problem.configs[0]
+    if tuple(problem.x.shape) != (N, first.in_channels):
+        has = f"the graph and the first layer have {(N, first.in_channels)}"
+        raise ValueError(f"x has shape {tuple(problem.x.shape)} where {has}")
+    if tuple(problem.y.shape) != (N,):
+        raise ValueError(f"y has shape {tuple(problem.y.shape)} where the graph has {(N,)}, a label for each node")
+    for number, (before, after) in enumerate(pairwise(problem.configs), 2):
+        if after.in_channels != before.out_features:
+            gives = f"layer {number - 1} gives {before.out_features}"
+            raise ValueError(f"layer {number} takes {after.in_channels} features, and {gives}")
+
+
+def _require_nodes(problem: TrainingProblem) -> None:
+    if len(torch.unique(problem.nodes)) < len(problem.nodes):
+        raise ValueError("a training node comes twice")
+
+
+def _require_labels(problem: TrainingProblem) -> None:
+    labels, classes = problem.y[problem.nodes], problem.configs[-1].out_channels
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"labels are {int(labels.min())} to {int(labels.max())}, and there are {classes} classes")

@@ -1,0 +1,93 @@
+"""Which training the whole step refuses, and which it leaves to autograd."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from fused_tools import NEEDS_KERNELS, OPERATORS, features, layer_of, problem
+from torch import Tensor
+from torch.nn.utils.parametrizations import weight_norm
+
+from implementations.backends import fused, fused_step
+from implementations.contract import LayerConfig
+from implementations.operators import gat, gatv2
+
+pytestmark = NEEDS_KERNELS
+
+REFUSED = {
+    "x too wide": ({"x": features(60, 13)}, r"x has shape \(60, 13\) where .* have \(60, 12\)"),
+    "x too wide, sparse": ({"x": features(60, 13).to_sparse_csr()}, r"x has shape \(60, 13\) where"),
+    "x too narrow": ({"x": features(60, 11)}, r"x has shape \(60, 11\) where"),
+    "x of more nodes": ({"x": features(61, 12)}, r"x has shape \(61, 12\) where"),
+    "x of fewer nodes, sparse": ({"x": features(59, 12).to_sparse_csr()}, r"x has shape \(59, 12\) where"),
+    "labels of more nodes": ({"y": torch.zeros(61, dtype=torch.int64)}, r"y has shape \(61,\) where .* has \(60,\)"),
+    "a node twice": ({"nodes": torch.tensor([3, 17, 3])}, "a training node comes twice"),
+    "labels below": ({"y": torch.full((60,), -100)}, "labels are -100 to -100, and there are 4 classes"),
+    "labels above": ({"y": torch.full((60,), 4)}, "labels are 4 to 4, and there are 4 classes"),
+}
+
+
+@pytest.mark.parametrize(("changed", "said"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_would_have_the_kernels_read_or_write_elsewhere_is_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        fused_step.BACKEND.whole_step(gatv2, replace(problem(gatv2), **changed))
+
+
+@OPERATORS
+def test_a_layer_that_takes_more_than_the_one_before_gives_is_refused(operator):
+    given = problem(operator)
+    wide = LayerConfig(41, 4, 3, concat=False)
+    given = replace(given, layers=[given.layers[0], layer_of(fused.BACKEND, operator, wide)])
+    with pytest.raises(ValueError, match="layer 2 takes 41 features, and layer 1 gives 40"):
+        fused_step.BACKEND.whole_step(operator, replace(given, configs=[given.configs[0], wide]))
+
+
+def test_features_of_another_dtype_than_the_parameters_are_refused():
+    given = problem(gatv2)
+    with pytest.raises(TypeError, match=r"features are torch\.float32 and parameters torch\.float64"):
+        fused_step.BACKEND.whole_step(gatv2, replace(given, x=given.x.to(torch.float32)))
+
+
+def test_layers_go_through_autograd_and_so_does_a_network_of_another_form():
+    given = problem(gat)
+    assert fused.BACKEND.whole_step(gat, given) is None
+    wide = [*given.configs[:-1], replace(given.configs[-1], concat=True)]
+    assert fused_step.BACKEND.whole_step(gat, replace(given, configs=wide)) is None
+
+
+@OPERATORS
+def test_autograd_takes_the_step_of_layers_that_are_not_what_their_configurations_say(operator):
+    given = problem(operator)
+    first, last = given.configs
+    said = replace(given, x=features(60, 13), configs=[replace(first, in_channels=13), last])
+    assert fused_step.BACKEND.whole_step(operator, said) is None
+
+
+def gapped(value: Tensor) -> Tensor:
+    """The same numbers, each with another behind it that is none of theirs."""
+    return torch.stack([value, torch.full_like(value, 7)], -1)[..., 0]
+
+
+def repeated(value: Tensor) -> Tensor:
+    return value[:1].expand_as(value)
+
+
+@OPERATORS
+@pytest.mark.parametrize("laid_out", [gapped, repeated])
+def test_autograd_takes_the_step_of_parameters_that_lie_apart_or_over_each_other(operator, laid_out):
+    given = problem(operator)
+    state = {name: laid_out(value) for name, value in given.layers[0].state_dict().items()}
+    given.layers[0].load_state_dict(state, assign=True)
+    assert fused_step.BACKEND.whole_step(operator, given) is None
+
+
+def test_autograd_takes_the_step_of_parameters_that_are_computed_from_others():
+    given = problem(gat)
+    weight_norm(given.layers[0], "weight")
+    assert fused_step.BACKEND.whole_step(gat, given) is None
+
+
+def test_a_parameter_that_is_frozen_stays_so_because_autograd_takes_the_step():
+    given = problem(gatv2)
+    next(given.layers[0].parameters()).requires_grad_(False)
+    assert fused_step.BACKEND.whole_step(gatv2, given) is None
