@@ -22,6 +22,15 @@ REFUSED = {
     "x of fewer nodes, sparse": ({"x": features(59, 12).to_sparse_csr()}, r"x has shape \(59, 12\) where"),
     "labels of more nodes": ({"y": torch.zeros(61, dtype=torch.int64)}, r"y has shape \(61,\) where .* has \(60,\)"),
     "a node twice": ({"nodes": torch.tensor([3, 17, 3])}, "a training node comes twice"),
+    "a node from the end": (
+        {"nodes": torch.tensor([59, -1])},
+        "training nodes are -1 to 59, and the graph has .* 0 to 59",
+    ),
+    "a node beyond": (
+        {"nodes": torch.tensor([60])},
+        "training nodes are 60 to 60, and the graph has the nodes 0 to 59",
+    ),
+    "nodes in a table": ({"nodes": torch.tensor([[3], [17]])}, r"nodes has shape \(2, 1\) and should have \[n\]"),
     "labels below": ({"y": torch.full((60,), -100)}, "labels are -100 to -100, and there are 4 classes"),
     "labels above": ({"y": torch.full((60,), 4)}, "labels are 4 to 4, and there are 4 classes"),
 }
@@ -31,6 +40,15 @@ REFUSED = {
 def test_what_would_have_the_kernels_read_or_write_elsewhere_is_refused(changed, said):
     with pytest.raises(ValueError, match=said):
         fused_step.BACKEND.whole_step(gatv2, replace(problem(gatv2), **changed))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool, torch.float64], ids=str)
+@pytest.mark.parametrize("name", ["y", "nodes"])
+def test_labels_and_nodes_of_another_dtype_are_refused_before_their_bytes_are_taken_for_int64(name, dtype):
+    given = problem(gatv2)
+    changed = {name: torch.zeros(60, dtype=dtype)}
+    with pytest.raises(TypeError, match=rf"{name} is {dtype}, and the kernels read int64: {name}\.long\(\)"):
+        fused_step.BACKEND.whole_step(gatv2, replace(given, **changed))
 
 
 @OPERATORS

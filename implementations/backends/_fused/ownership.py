@@ -36,11 +36,12 @@ def require_sound(problem: TrainingProblem) -> None:
     """Refuse what would have the kernels read or write beyond what is theirs.
 
     Raises:
-        ValueError: x, y or a layer's input has another shape than graph and layers have, a training node comes twice,
-            or a label is no class.
-        TypeError: features and parameters differ in dtype.
+        ValueError: x, y, nodes or a layer's input has another shape than graph and layers have, a training node comes
+            twice or is none of the graph's, or a label is no class.
+        TypeError: features and parameters differ in dtype, or nodes or labels are not int64.
     """
     _require_one_dtype(problem)
+    _require_integers(problem)
     _require_shapes(problem)
     _require_nodes(problem)
     _require_labels(problem)
@@ -52,6 +53,13 @@ def _require_one_dtype(problem: TrainingProblem) -> None:
         raise TypeError(f"features are {problem.x.dtype} and parameters {', '.join(map(str, dtypes))}")
 
 
+def _require_integers(problem: TrainingProblem) -> None:
+    """Others would go by address, and the kernels take eight bytes of them for one number."""
+    for name, given in (("y", problem.y), ("nodes", problem.nodes)):
+        if given.dtype != torch.int64:
+            raise TypeError(f"{name} is {given.dtype}, and the kernels read int64: {name}.long()")
+
+
 def _require_shapes(problem: TrainingProblem) -> None:
     N, first = problem.prepared.num_nodes, problem.configs[0]
     if tuple(problem.x.shape) != (N, first.in_channels):
@@ -59,6 +67,8 @@ def _require_shapes(problem: TrainingProblem) -> None:
         raise ValueError(f"x has shape {tuple(problem.x.shape)} where {has}")
     if tuple(problem.y.shape) != (N,):
         raise ValueError(f"y has shape {tuple(problem.y.shape)} where the graph has {(N,)}, a label for each node")
+    if problem.nodes.dim() != 1:
+        raise ValueError(f"nodes has shape {tuple(problem.nodes.shape)} and should have [n], the numbers of n nodes")
     for number, (before, after) in enumerate(pairwise(problem.configs), 2):
         if after.in_channels != before.out_features:
             gives = f"layer {number - 1} gives {before.out_features}"
@@ -66,7 +76,12 @@ def _require_shapes(problem: TrainingProblem) -> None:
 
 
 def _require_nodes(problem: TrainingProblem) -> None:
-    if len(torch.unique(problem.nodes)) < len(problem.nodes):
+    nodes, N = problem.nodes, problem.prepared.num_nodes
+    if len(nodes) and not 0 <= nodes.min() <= nodes.max() < N:  # -1 would be the last one once more
+        raise ValueError(
+            f"training nodes are {int(nodes.min())} to {int(nodes.max())}, and the graph has the nodes 0 to {N - 1}"
+        )
+    if len(torch.unique(nodes)) < len(nodes):
         raise ValueError("a training node comes twice")
 
 
