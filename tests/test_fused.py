@@ -74,10 +74,22 @@ def test_about_as_many_decisions_drop_as_should():
 
 def test_without_compiled_kernels_the_back_end_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(library, "FOLDER", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
     reason = fused.BACKEND.unsupported(gat, LayerConfig(3, 4, 2), CPU)
     assert reason is not None
-    assert "were not compiled" in reason
+    assert "were not compiled at set-up; there is no C++ compiler: install one" in reason
     assert "make setup" in reason
+
+
+def test_where_a_compiler_is_there_nobody_is_told_to_install_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    compiler = tmp_path / "clang++"
+    compiler.touch(mode=0o755)
+    reason = library.missing() or ""
+    assert "clang++ is here, so it came later or failed" in reason
+    assert "pip install --verbose" in reason
+    assert "install one" not in reason
 
 
 def test_kernels_that_were_compiled_from_other_sources_are_named(tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ INLINE Vec<T> gatv2_scores(const Attention& q, const Unit<T, HEADS>& u, int64_t 
         const int64_t e = chunk + k;
         for (int64_t later = e + AHEAD; later < e + AHEAD + u.W && later < q.edges.count; ++later) u.prefetch(u.of(sources, source_of[later]));
         const Group<T> group(source_of, e, n - k, q.edges.count);
-        Vec<T> by_channel[u.W];
+        Vec<T> by_channel[Lanes<T>::width];
         for (int m = 0; m < u.W; ++m) {
             uint8_t* signs = q.training && m < group.real ? signs_of<T>(q, e + m, number, u.count) : nullptr;
             by_channel[m] = gatv2_score(u, u.of(sources, group.at[m]), target, a, slope, signs);

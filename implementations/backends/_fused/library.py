@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import shutil
 from ctypes import c_double, c_int64, c_uint32, c_uint64, c_void_p
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 FOLDER = Path(__file__).parent
+COMPILERS = ("g++", "clang++", "c++")
 WIDTH = {torch.float32: 8, torch.float64: 4}
 """Numbers in a register."""
 
@@ -109,15 +111,23 @@ _SIGNATURES = {
 def missing() -> str | None:
     """Why there are no kernels, as a sentence, or None."""
     if _file() is None:
-        return (
-            "the kernels were not compiled at set-up, for want of a C++ compiler; "
-            "install one (g++ or clang++), remove .venv/ready and run make setup"
-        )
+        return f"the kernels were not compiled at set-up; {_what_to_do()}"
     try:
         kernels()
     except (OSError, AttributeError) as problem:  # the latter: some other library
         return f"the compiled kernels cannot be loaded ({problem}); remove .venv/ready and run make setup"
     return None
+
+
+def _what_to_do() -> str:
+    """Set-up goes on without kernels and keeps to itself why there are none."""
+    compiler = next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        return "there is no C++ compiler: install one (g++ or clang++), remove .venv/ready and run make setup"
+    return (
+        f"{compiler} is here, so it came later or failed: remove .venv/ready and run make setup; if that changes "
+        "nothing, `.venv/bin/python -m pip install --verbose --no-deps --editable .` shows why"
+    )
 
 
 @cache

@@ -81,18 +81,18 @@ INLINE void transpose_block(const float* from, int64_t from_stride, float* to, i
     V r[8], t[8];
     for (int k = 0; k < 8; ++k) r[k] = load(from + k * from_stride);
     for (int k = 0; k < 8; k += 2) {
-        t[k] = __builtin_shuffle(r[k], r[k + 1], Mask<float>{0, 8, 1, 9, 4, 12, 5, 13});
-        t[k + 1] = __builtin_shuffle(r[k], r[k + 1], Mask<float>{2, 10, 3, 11, 6, 14, 7, 15});
+        t[k] = SHUFFLE(float, r[k], r[k + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        t[k + 1] = SHUFFLE(float, r[k], r[k + 1], 2, 10, 3, 11, 6, 14, 7, 15);
     }
     for (int k = 0; k < 8; k += 4) {
-        r[k] = __builtin_shuffle(t[k], t[k + 2], Mask<float>{0, 1, 8, 9, 4, 5, 12, 13});
-        r[k + 1] = __builtin_shuffle(t[k], t[k + 2], Mask<float>{2, 3, 10, 11, 6, 7, 14, 15});
-        r[k + 2] = __builtin_shuffle(t[k + 1], t[k + 3], Mask<float>{0, 1, 8, 9, 4, 5, 12, 13});
-        r[k + 3] = __builtin_shuffle(t[k + 1], t[k + 3], Mask<float>{2, 3, 10, 11, 6, 7, 14, 15});
+        r[k] = SHUFFLE(float, t[k], t[k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        r[k + 1] = SHUFFLE(float, t[k], t[k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        r[k + 2] = SHUFFLE(float, t[k + 1], t[k + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+        r[k + 3] = SHUFFLE(float, t[k + 1], t[k + 3], 2, 3, 10, 11, 6, 7, 14, 15);
     }
     for (int k = 0; k < 4; ++k) {
-        store(to + k * to_stride, __builtin_shuffle(r[k], r[k + 4], Mask<float>{0, 1, 2, 3, 8, 9, 10, 11}));
-        store(to + (k + 4) * to_stride, __builtin_shuffle(r[k], r[k + 4], Mask<float>{4, 5, 6, 7, 12, 13, 14, 15}));
+        store(to + k * to_stride, SHUFFLE(float, r[k], r[k + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+        store(to + (k + 4) * to_stride, SHUFFLE(float, r[k], r[k + 4], 4, 5, 6, 7, 12, 13, 14, 15));
     }
 }
 #else

@@ -3,8 +3,15 @@
 #include <cstdint>
 
 #if defined(__x86_64__)
+#if defined(__clang__)  // which passes over GCC's pragma
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
 #pragma GCC target("avx2,fma")
+#endif
 #define FUSED_WIDE 1
 #define NAMESPACE wide
 #include "kernels.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #endif
