@@ -109,3 +109,31 @@ def test_a_parameter_that_is_frozen_stays_so_because_autograd_takes_the_step():
     given = problem(gatv2)
     next(given.layers[0].parameters()).requires_grad_(False)
     assert fused_step.BACKEND.whole_step(gatv2, given) is None
+
+
+def assign(layer) -> None:
+    layer.load_state_dict({name: value.clone() for name, value in layer.state_dict().items()}, assign=True)
+
+
+def move(layer) -> None:
+    layer.bias.data = layer.bias.data.clone()
+
+
+def convert(layer) -> None:
+    layer.float().double()
+
+
+def compute(layer) -> None:
+    weight_norm(layer, "bias", dim=None)
+
+
+@pytest.mark.parametrize("change", [assign, move, convert, compute])
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_parameter_that_was_replaced_is_neither_trained_nor_evaluated_in_its_old_place(change, position):
+    given = problem(gatv2)
+    trainer = fused_step.BACKEND.whole_step(gatv2, given)
+    trainer.step()
+    change(given.layers[position])
+    for call in (trainer.step, trainer.logits, lambda: trainer.parts(1)):
+        with pytest.raises(RuntimeError, match=rf"of layer {position + 1} was replaced or moved.*make a new trainer"):
+            call()

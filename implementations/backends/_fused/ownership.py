@@ -1,6 +1,6 @@
 """Which training the whole step may own, and what it asks of a problem: the kernels write where its numbers point."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import torch
@@ -30,6 +30,30 @@ def _is_plain(layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> bool:
 def _is_dense(parameter: Tensor) -> bool:
     """Whether it fills its memory, each number in a place of its own, in any order: then a copy is laid out alike."""
     return torch.empty_like(parameter, device="meta").stride() == parameter.stride()
+
+
+class Held:
+    """The parameters that a step was made for: the kernels go by their addresses, and others may take their places."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        self._found = [
+            (layer._parameters, name, parameter, parameter.data_ptr(), number)
+            for number, layer in enumerate(layers, 1)
+            for name, parameter in layer.named_parameters()
+        ]
+
+    def require_the_same(self) -> None:
+        """Refuse to go on with memory that no layer uses any more.
+
+        Raises:
+            RuntimeError: a layer has another parameter by now, or the same in another place.
+        """
+        for own, name, parameter, place, number in self._found:
+            if own.get(name) is not parameter or parameter.data_ptr() != place:
+                raise RuntimeError(
+                    f"{name} of layer {number} was replaced or moved after this trainer was made, which works on its "
+                    "old memory: make a new trainer, or change values in place (load_state_dict without assign does)"
+                )
 
 
 def require_sound(problem: TrainingProblem) -> None:

@@ -14,7 +14,7 @@ from implementations.backends._fused.calls import Program
 from implementations.backends._fused.inputs import restricted
 from implementations.backends._fused.noise import new_key
 from implementations.backends._fused.ordering import places
-from implementations.backends._fused.ownership import require_sound
+from implementations.backends._fused.ownership import Held, require_sound
 from implementations.backends._fused.passes import Data, Net, Pass
 from implementations.backends._fused.receptive import Field, receptive, whole
 from implementations.backends._fused.structures import Edges, Rows, SparseFeatures
@@ -27,6 +27,8 @@ BETAS = (0.9, 0.999)
 class WholeStep:
     """A `Trainer`; `prunes` computes only what the logits of the training nodes depend on.
 
+    It is of the parameters as they lie in memory now: once one is another, or lies elsewhere, calls are RuntimeErrors.
+
     Raises:
         ValueError: see `require_sound`.
         TypeError: see `require_sound`.
@@ -35,6 +37,7 @@ class WholeStep:
     def __init__(self, problem: TrainingProblem, *, is_v2: bool, prunes: bool) -> None:
         require_sound(problem)
         edges: Edges = problem.prepared
+        self._held = Held(problem.layers)
         self._lr, self._steps = problem.lr, 0
         self._key = torch.zeros(1, dtype=torch.int64)
         self._clock = torch.zeros(2, dtype=torch.float64)
@@ -59,6 +62,7 @@ class WholeStep:
 
     def _begin(self) -> None:
         """A new step's dropout key and Adam's corrections."""
+        self._held.require_the_same()
         self._steps += 1
         key = new_key()
         self._key[0] = key - 2**64 if key >= 2**63 else key
@@ -67,6 +71,7 @@ class WholeStep:
 
     def logits(self) -> Tensor:
         """See `Trainer`."""
+        self._held.require_the_same()
         self.evaluation.program.run()
         logits = self.evaluation.logits[:, : self._classes]
         return logits.clone() if self._place is None else logits[self._place]
