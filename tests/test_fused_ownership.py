@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.parametrizations import weight_norm
 
 from implementations.backends import fused, fused_step
+from implementations.backends._fused.noise import Noise
 from implementations.contract import LayerConfig
 from implementations.operators import gat, gatv2
 
@@ -137,3 +138,63 @@ def test_a_parameter_that_was_replaced_is_neither_trained_nor_evaluated_in_its_o
     for call in (trainer.step, trainer.logits, lambda: trainer.parts(1)):
         with pytest.raises(RuntimeError, match=rf"of layer {position + 1} was replaced or moved.*make a new trainer"):
             call()
+
+
+def look_on(layer) -> None:
+    layer.register_forward_hook(lambda module, inputs, output: None)
+
+
+def look_before(layer) -> None:
+    layer.register_forward_pre_hook(lambda module, inputs: None)
+
+
+def look_back(layer) -> None:
+    layer.register_full_backward_hook(lambda module, grad_input, grad_output: None)
+
+
+def look_before_back(layer) -> None:
+    layer.register_full_backward_pre_hook(lambda module, grad_output: None)
+
+
+def clip(layer) -> None:
+    layer.bias.register_hook(lambda grad: grad.clamp(-1, 1))
+
+
+def step_at_once(layer) -> None:
+    layer.bias.register_post_accumulate_grad_hook(lambda parameter: None)
+
+
+def decide(layer) -> None:
+    layer.noise = Noise.draw(300 * 8, 0.5, key=1)
+
+
+def compute_otherwise(layer) -> None:
+    layer.__class__ = type("Doubled", (type(layer),), {"forward": lambda self, x, edges: 2 * x})
+
+
+@pytest.mark.parametrize(
+    "change", [look_on, look_before, look_back, look_before_back, clip, step_at_once, decide, compute_otherwise]
+)
+@pytest.mark.parametrize("position", [0, 1])
+def test_autograd_takes_the_step_where_somebody_looks_on_or_has_decided_already(change, position):
+    given = problem(gatv2)
+    assert fused_step.BACKEND.whole_step(gatv2, given) is not None
+    change(given.layers[position])
+    assert fused_step.BACKEND.whole_step(gatv2, given) is None
+
+
+def test_a_hook_that_was_removed_is_no_hindrance():
+    given = problem(gatv2)
+    given.layers[0].bias.register_hook(lambda grad: 2 * grad).remove()
+    given.layers[0].register_forward_hook(lambda module, inputs, output: None).remove()
+    assert fused_step.BACKEND.whole_step(gatv2, given) is not None
+
+
+def test_autograd_takes_the_step_of_layers_that_share_a_parameter():
+    given = problem(gatv2, residual=False)
+    config = replace(given.configs[0], in_channels=40)
+    layers = [given.layers[0], *(layer_of(fused.BACKEND, gatv2, config) for _ in range(2)), given.layers[1]]
+    deep = replace(given, layers=layers, configs=[given.configs[0], config, config, given.configs[1]])
+    assert fused_step.BACKEND.whole_step(gatv2, deep) is not None
+    layers[2].a = layers[1].a
+    assert fused_step.BACKEND.whole_step(gatv2, deep) is None

@@ -6,25 +6,41 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from implementations.backends._fused.layers import FusedLayer
 from implementations.contract import Operator, TrainingProblem
 
 
 def can_own(operator: Operator, problem: TrainingProblem) -> bool:
-    """Whether heads are concatenated in every layer but the last, and averaged there, and Adam may write to all memory.
+    """Whether the network is plain, and Adam may write to all memory of its parameters.
 
-    It may not where a parameter is frozen, is computed from others, has another shape than the configuration says, or
-    does not lie side by side in its memory.
+    Heads are concatenated in every layer but the last, and averaged there. No parameter is frozen, computed from
+    others, shared by two layers, of another shape than the configuration says, or apart in its memory. Nobody looks on
+    or changes anything: no hooks, of modules or of gradients, and no decisions of dropout that were set beforehand.
     """
     *hidden, last = problem.configs
-    has_the_form = all(config.concat for config in hidden) and not last.concat
+    if last.concat or not all(config.concat for config in hidden):
+        return False
     pairs = zip(problem.layers, problem.configs, strict=True)
-    return has_the_form and all(_is_plain(layer, operator.shapes(config)) for layer, config in pairs)
+    places = [parameter.data_ptr() for layer in problem.layers for parameter in layer.parameters()]
+    is_shared = len(set(places)) < len(places)
+    return not is_shared and all(_is_plain(layer, operator.shapes(config)) for layer, config in pairs)
 
 
 def _is_plain(layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     own = dict(layer.named_parameters())
     has_the_form = {name: tuple(each.shape) for name, each in own.items()} == shapes
-    return has_the_form and all(each.requires_grad and _is_dense(each) for each in own.values())
+    computes_as_ours = type(layer) is FusedLayer and layer.noise is None and not _is_hooked(layer)
+    return has_the_form and computes_as_ours and all(_is_free(each) and _is_dense(each) for each in own.values())
+
+
+def _is_hooked(layer: nn.Module) -> bool:
+    """Torch has no public word for it."""
+    return any((layer._forward_pre_hooks, layer._forward_hooks, layer._backward_pre_hooks, layer._backward_hooks))
+
+
+def _is_free(parameter: Tensor) -> bool:
+    """Whether it has a gradient, and nobody who is told of it."""
+    return parameter.requires_grad and not parameter._backward_hooks and not parameter._post_accumulate_grad_hooks
 
 
 def _is_dense(parameter: Tensor) -> bool:
