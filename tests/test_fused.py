@@ -9,10 +9,12 @@ from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, SHAPES, features, layer_o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from implementations import reference
 from implementations.backends import fused, scatter
 from implementations.backends._fused import library
 from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.contract import Graph, LayerConfig
+from implementations.name_table import load
 from implementations.operators import gat, gatv2
 
 pytestmark = NEEDS_KERNELS
@@ -56,6 +58,44 @@ def test_any_graph_gives_what_plain_pytorch_gives(data):
         found.append([out, x.grad, *(parameter.grad for _, parameter in sorted(layer.named_parameters()))])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+INFINITELY_LOW, OTHER = 4, 5
+HEARD = {0: [INFINITELY_LOW] * 40 + [OTHER], 1: [INFINITELY_LOW] * 3, 2: [OTHER, INFINITELY_LOW, OTHER], 3: []}
+
+
+@pytest.fixture(params=[True, False], ids=["wide", "plain"])
+def instructions(request):
+    library.use_wide(request.param)
+    yield
+    library.use_wide(True)
+
+
+@OPERATORS
+@pytest.mark.parametrize("heads", [1, 3, 8])
+@pytest.mark.parametrize(
+    ("dtype", "large"), [(torch.float32, 1e30), (torch.float64, 1e200)], ids=["float32", "float64"]
+)
+@pytest.mark.usefixtures("instructions")
+def test_scores_of_minus_infinity_have_no_weight_as_in_the_reference(operator, heads, dtype, large):
+    """The first channel makes scores, the second tells who was heard."""
+    edges = [(source, target) for target, sources in HEARD.items() for source in sources]
+    graph, config = Graph(6, torch.tensor(edges).t().contiguous()), LayerConfig(2, 2, heads, bias=False)
+    x = torch.tensor([[0, 1]] * 4 + [[large, 5], [0, 7]], dtype=dtype)
+    matrix, vector = torch.eye(2, dtype=dtype).expand(heads, 2, 2), torch.tensor([[-large, 0]], dtype=dtype)
+    params = {
+        name: matrix if len(shape) == 3 else vector.expand(shape) for name, shape in operator.shapes(config).items()
+    }
+    layer, prepared = layer_of(fused.BACKEND, operator, config, dtype), fused.BACKEND.prepare(graph, CPU)
+    load(layer, fused.BACKEND.names(operator, config), params)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, true = layer(ours, prepared), reference.run(operator, config, params, graph, theirs)
+    torch.testing.assert_close(out, true.output)
+    torch.testing.assert_close(fused.BACKEND.attention(layer, x, prepared), true.attention)
+    assert out.detach().view(6, heads, 2)[:4, 0, 1].tolist() == [7, 0, 7, 0]
+    out.sum().backward()
+    true.output.sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_no_piece_of_the_work_is_left_out_however_two_threads_take_turns():

@@ -101,6 +101,10 @@ template <class T, bool HEADS> struct Unit {
     }
 };
 
+// number / total, what a softmax's weights are multiplied with. Shifts are never infinite, so a score of -inf has weight
+// zero; where all have it, coefficients are zero, too, as the reference says. Those of scores that are NaN are NaN.
+template <class T> INLINE Vec<T> divided(T number, Vec<T> total) { return only<T>(total != 0, number / total); }
+
 // A chunk's weights are registers, or of a single head numbers.
 template <class T> INLINE Vec<T> weight_of(const Vec<T>* weight, int k) { return weight[k]; }
 template <class T> INLINE Vec<T> weight_of(const T* weight, int k) { return splat(weight[k]); }

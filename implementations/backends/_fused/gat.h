@@ -95,7 +95,8 @@ template <class Weight, class T, bool HEADS> INLINE void gat_aggregate(const Att
     T *stats = (T*)q.stats, *out = u.of((T*)q.out, i), *positive = q.training ? u.of((T*)q.positive, i) : nullptr;
     GatSum<T> sum;
     sum.target = u.number_of(stats, i * u.STATS + TARGET), sum.slope = splat((T)q.slope);
-    sum.shift = leaky_relu<T>(gat_top(q, u, begin, end) + sum.target, sum.slope);
+    const Vec<T> top = leaky_relu<T>(gat_top(q, u, begin, end) + sum.target, sum.slope);
+    sum.shift = top > Lanes<T>::lowest ? top : splat(Lanes<T>::lowest);
 
     Weight weight[CHUNK], steep_weight[CHUNK];
     Vec<T> inverse{};
@@ -110,7 +111,7 @@ template <class Weight, class T, bool HEADS> INLINE void gat_aggregate(const Att
         Turn<T> turn{chunk == begin, splat((T)1)};
         if (is_last) {
             if (u.is_single()) sum.total = splat(sum_of(sum.total)), sum.steep = splat(sum_of(sum.steep));
-            inverse = 1 / sum.total;
+            inverse = divided((T)1, sum.total);
             turn.scale = inverse * splat((T)q.noise.scale);
         }
         if (positive) add_rows_twice(u, out, positive, values, source_of + chunk, n, weight, steep_weight, turn);

@@ -35,13 +35,14 @@ INLINE Vec<T> gatv2_score(const Unit<T, HEADS>& u, const T* source, const T* tar
     return even + odd;
 }
 
-// Scores of a chunk of a target's edges, also into `scores` and `signs` if they are kept. Returns the highest.
+// Scores of a chunk of a target's edges, also into `scores` and `signs` if they are kept. Returns the highest,
+// or of scores that are all -inf the lowest number.
 template <class T, bool HEADS>
 INLINE Vec<T> gatv2_scores(const Attention& q, const Unit<T, HEADS>& u, int64_t number, int64_t i, int64_t chunk, int n, Vec<T>* score) {
     const T *sources = (const T*)q.source, *target = u.of((const T*)q.target, i), *a = (const T*)q.a_source + u.offset;
     const int32_t* source_of = q.edges.source_of;
     const Vec<T> slope = splat((T)q.slope);
-    Vec<T> top = splat((T)-__builtin_inf());
+    Vec<T> top = splat(Lanes<T>::lowest);
     for (int k = 0; k < n; ++k) {
         const int64_t e = chunk + k;
         if (e + AHEAD < q.edges.count) u.prefetch(u.of(sources, source_of[e + AHEAD]));
@@ -59,7 +60,7 @@ INLINE Vec<T> gatv2_scores(const Attention& q, const Unit<T, HEADS>& u, int64_t 
     const T *sources = (const T*)q.source, *target = u.of((const T*)q.target, i), *a = (const T*)q.a_source + u.offset;
     const int32_t* source_of = q.edges.source_of;
     const Vec<T> slope = splat((T)q.slope);
-    Vec<T> top = splat((T)-__builtin_inf());
+    Vec<T> top = splat(Lanes<T>::lowest);
     for (int k = 0; k < n; k += u.W) {
         const int64_t e = chunk + k;
         for (int64_t later = e + AHEAD; later < e + AHEAD + u.W && later < q.edges.count; ++later) u.prefetch(u.of(sources, source_of[later]));
@@ -121,13 +122,12 @@ template <class Weight, class T, bool HEADS> INLINE void gatv2_aggregate(const A
             shift = higher;
         }
         total += gatv2_weights(q, u, chunk, n, shift, weight);
-        const Vec<T> scale = is_last ? splat((T)q.noise.scale) / total : splat((T)1);
+        const Vec<T> scale = is_last ? divided((T)q.noise.scale, total) : splat((T)1);
         add_rows(u, out, (const T*)q.source, source_of + chunk, n, weight, Turn<T>{chunk == begin, scale});
     }
-    const Vec<T> inverse = begin < end ? 1 / total : Vec<T>{};
     if (!q.training) return;
     u.put_number(stats, i * u.STATS + V2_SHIFT, shift);
-    u.put_number(stats, i * u.STATS + V2_INVERSE, inverse);
+    u.put_number(stats, i * u.STATS + V2_INVERSE, divided((T)1, total));
 }
 
 template <class T, bool HEADS> void gatv2_forward(const Attention& q) {

@@ -7,12 +7,14 @@ namespace NAMESPACE {
 template <class T> struct Lanes;
 template <> struct Lanes<float> {
     static constexpr int width = 8;
+    static constexpr float lowest = -__FLT_MAX__;
     typedef float Vector __attribute__((vector_size(32)));
     typedef int32_t Mask __attribute__((vector_size(32)));
     typedef int32_t Integer;
 };
 template <> struct Lanes<double> {
     static constexpr int width = 4;
+    static constexpr double lowest = -__DBL_MAX__;
     typedef double Vector __attribute__((vector_size(32)));
     typedef int64_t Mask __attribute__((vector_size(32)));
     typedef int64_t Integer;
@@ -144,10 +146,11 @@ INLINE void first_four(const double* table, int64_t row, const int32_t* at, Vec<
 
 template <class T> INLINE Vec<T> leaky_relu(Vec<T> x, Vec<T> slope) { return x > 0 ? x : x * slope; }
 
-// exp for x <= 0, a few units in the last place; below the smallest normal number it stays there, NaN stays NaN.
+// exp for x <= 0, a few units in the last place as far as the smallest normal number, and soon below it zero: there the
+// power of two is nothing but zeros. NaN stays NaN.
 INLINE Vec<float> exp_of(Vec<float> x) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
-    x = x < -87.0f ? splat(-87.0f) : x;
+    x = x < -88.03f ? splat(-88.03f) : x;  // -127 ln(2)
     const Vec<float> shifted = x * 1.44269504088896341f + magic;
     const Vec<float> n = shifted - magic;
     Vec<float> r = x - n * 0.693359375f;
@@ -163,7 +166,7 @@ INLINE Vec<float> exp_of(Vec<float> x) {
 }
 INLINE Vec<double> exp_of(Vec<double> x) {
     const double magic = 6755399441055744.0;  // 1.5 * 2^52
-    x = x < -708.0 ? splat(-708.0) : x;
+    x = x < -709.09 ? splat(-709.09) : x;  // -1023 ln(2)
     const Vec<double> shifted = x * 1.4426950408889634074 + magic;
     const Vec<double> n = shifted - magic;
     Vec<double> r = x - n * 6.93145751953125e-1;
