@@ -61,7 +61,11 @@ class Graph:
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """One attention layer, the same for every back end."""
+    """One attention layer, the same for every back end.
+
+    Raises:
+        ValueError: attention_dropout is no probability, or 1, after which nothing would be left to divide by.
+    """
 
     in_channels: int  # F
     out_channels: int  # C, per head
@@ -72,6 +76,10 @@ class LayerConfig:
     share_weights: bool = False  # GATv2: one weight for sources and targets
     attention_dropout: float = 0.0  # probability, on the coefficients, in training only
     residual: bool = False  # adds a linear projection of the layer's input, without bias
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.attention_dropout < 1:
+            raise ValueError(f"attention_dropout is {self.attention_dropout} and should be at least 0 and less than 1")
 
     @property
     def out_features(self) -> int:

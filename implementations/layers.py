@@ -131,7 +131,7 @@ def layer(
 
     Raises:
         LookupError: there is no such back end or operator.
-        ValueError: this back end cannot run this layer on this device; says why.
+        ValueError: attention_dropout is not in [0, 1), or this back end cannot run this layer on this device; says why.
     """
     chosen, equation = cast(Backend, _named("backends", backend)), cast(Operator, _named("operators", operator))
     config = LayerConfig(

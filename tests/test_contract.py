@@ -41,6 +41,14 @@ def test_heads_averaged_are_as_wide_as_one():
     assert LayerConfig(5, 4, 3, concat=False).out_features == 4
 
 
+@pytest.mark.parametrize("probability", [1.0, 1.5, -0.1, float("nan")])
+def test_no_layer_drops_everything_or_less_than_nothing(probability):
+    with pytest.raises(
+        ValueError, match=f"attention_dropout is {probability} and should be at least 0 and less than 1"
+    ):
+        LayerConfig(5, 4, 3, attention_dropout=probability)
+
+
 def test_values_are_loaded_by_name_and_reshaped_in_order():
     layer = Layer()
     load(layer, NAMES, canonical())

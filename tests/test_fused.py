@@ -2,15 +2,16 @@
 
 import _ctypes
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, SHAPES, features, layer_of, random_graph
+from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, SHAPES, features, layer_of, problem, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from implementations import reference
-from implementations.backends import fused, scatter
+from implementations.backends import fused, fused_step, scatter
 from implementations.backends._fused import library
 from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.contract import Graph, LayerConfig
@@ -110,6 +111,16 @@ def test_no_piece_of_the_work_is_left_out_however_two_threads_take_turns():
 def test_about_as_many_decisions_drop_as_should():
     kept = Noise.draw(200_000, 0.6, key=12345).mask(200_000).double()
     assert abs(float(kept.mean()) - 0.4) < 4 * (0.24 / 200_000) ** 0.5
+
+
+@pytest.mark.parametrize("probability", [1.0, -0.5])
+def test_features_are_not_dropped_altogether(probability):
+    said = f"dropout is {probability} and should be at least 0 and less than 1"
+    for x in (features(9, 3), features(9, 3).to_sparse_csr()):
+        with pytest.raises(ValueError, match=said):
+            fused.BACKEND.dropout(x, probability)
+    with pytest.raises(ValueError, match=said):
+        fused_step.BACKEND.whole_step(gat, replace(problem(gat), feature_dropout=probability))
 
 
 def test_without_compiled_kernels_the_back_end_says_what_to_do(tmp_path, monkeypatch):

@@ -63,6 +63,12 @@ WRONG = {
 
 
 @ALL
+def test_a_layer_that_would_drop_every_coefficient_is_refused_before_it_is_made(backend):
+    with pytest.raises(ValueError, match=r"attention_dropout is 1\.0 and should be at least 0 and less than 1"):
+        layer(backend, in_channels=5, out_channels=3, attention_dropout=1.0)
+
+
+@ALL
 @pytest.mark.parametrize(("edges", "said"), WRONG.values(), ids=WRONG.keys())
 def test_edges_that_are_none_of_the_graphs_are_refused_with_a_word_on_what_to_do(backend, edges, said):
     with pytest.raises(ValueError, match=said):

@@ -45,7 +45,13 @@ def c_noise(noise: Noise | None) -> library.Noise:
 
 
 def threshold(probability: float) -> int:
-    """Below which of 2^32 equally likely words a decision is to drop."""
+    """Below which of 2^32 equally likely words a decision is to drop.
+
+    Raises:
+        ValueError: kept numbers could not be divided by 1 - probability.
+    """
+    if not 0 <= probability < 1:
+        raise ValueError(f"a probability of dropout is {probability} and should be at least 0 and less than 1")
     return min(round(probability * 2**32), 2**32 - 1)
 
 

@@ -30,7 +30,7 @@ class WholeStep:
     It is of the parameters as they lie in memory now: once one is another, or lies elsewhere, calls are RuntimeErrors.
 
     Raises:
-        ValueError: see `require_sound`.
+        ValueError: see `require_sound`; or feature_dropout is not in [0, 1).
         TypeError: see `require_sound`.
     """
 
