@@ -1,5 +1,8 @@
 """Small graphs, layers, features and networks for the tests of the compiled kernels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor
@@ -35,12 +38,23 @@ def features(num_nodes: int, width: int, dtype=torch.float64) -> Tensor:
     return torch.randn(num_nodes, width, generator=torch.Generator().manual_seed(3), dtype=dtype)
 
 
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def problem(
-    operator, *, dropout: float = 0.5, sparse: bool = True, dtype=torch.float64, residual: bool = True, backend=fused
+    operator, *, dropout: float = 0.5, sparse: bool = True, dtype=torch.float64, backend=fused, **options
 ) -> TrainingProblem:
+    """Options are of both layers."""
     graph = random_graph(60, 300, seed=5)
-    hidden = LayerConfig(12, 5, 8, attention_dropout=dropout, residual=residual)
-    configs = [hidden, LayerConfig(40, 4, 3, concat=False, attention_dropout=dropout, residual=residual)]
+    options = {"attention_dropout": dropout, "residual": True, **options}
+    configs = [LayerConfig(12, 5, 8, **options), LayerConfig(40, 4, 3, concat=False, **options)]
     x = features(60, 12, dtype).relu()
     return TrainingProblem(
         layers=[layer_of(backend.BACKEND, operator, config, dtype, 7 + k) for k, config in enumerate(configs)],

@@ -3,12 +3,14 @@
 import _ctypes
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, SHAPES, features, layer_of, problem, random_graph
+from fused_tools import CPU, NEEDS_KERNELS, OPERATORS, SHAPES, features, layer_of, on_threads, problem, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from implementations import reference
 from implementations.backends import fused, fused_step, scatter
@@ -24,19 +26,40 @@ pytestmark = NEEDS_KERNELS
 @OPERATORS
 @pytest.mark.parametrize(("heads", "channels", "concat"), SHAPES)
 def test_gradients_with_fixed_decisions_are_those_of_finite_differences(operator, heads, channels, concat):
-    graph = random_graph(6, 15)
     config = LayerConfig(3, channels, heads, concat, residual=True, attention_dropout=0.4)
-    layer = layer_of(fused.BACKEND, operator, config)
-    kept = torch.rand(graph.num_edges * heads, generator=torch.Generator().manual_seed(1)) > 0.4
-    layer.noise = Noise.of(kept, 0.4)
-    edges = fused.BACKEND.prepare(graph, CPU)
+    assert has_the_gradients_of_finite_differences(operator, config, features(6, 3))
+
+
+@OPERATORS
+@pytest.mark.parametrize(("heads", "channels"), [(8, 2), (1, 5)])
+@pytest.mark.parametrize("sparse", [True, False], ids=["sparse", "dense"])
+def test_so_are_those_of_shared_weights_without_bias_and_with_another_slope(operator, heads, channels, sparse):
+    options = {"share_weights": True, "bias": False, "negative_slope": 0.7, "attention_dropout": 0.4}
+    x = features(6, 3).relu().to_sparse_csr() if sparse else features(6, 3)
+    assert has_the_gradients_of_finite_differences(operator, LayerConfig(3, channels, heads, **options), x)
+
+
+@OPERATORS
+def test_so_are_those_of_two_weights_on_sparse_features(operator):
+    config = LayerConfig(3, 4, 2, residual=True, attention_dropout=0.4)
+    assert has_the_gradients_of_finite_differences(operator, config, features(6, 3).relu().to_sparse_csr())
+
+
+def has_the_gradients_of_finite_differences(operator, config: LayerConfig, x: Tensor) -> bool:
+    """Of the parameters, and of x unless it is sparse."""
+    graph = random_graph(6, 15)
+    layer, edges = layer_of(fused.BACKEND, operator, config), fused.BACKEND.prepare(graph, CPU)
+    kept = torch.rand(graph.num_edges * config.heads, generator=torch.Generator().manual_seed(1)) > 0.4
+    layer.noise = Noise.of(kept, config.attention_dropout)
     names, values = zip(*layer.named_parameters(), strict=True)
 
     def call(x, *parameters):
         return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x, edges))
 
-    inputs = [features(6, 3).requires_grad_(), *(value.detach().clone().requires_grad_() for value in values)]
-    assert torch.autograd.gradcheck(call, inputs)
+    parameters = [value.detach().clone().requires_grad_() for value in values]
+    if x.layout == torch.sparse_csr:
+        return torch.autograd.gradcheck(partial(call, x), parameters)
+    return torch.autograd.gradcheck(call, [x.requires_grad_(), *parameters])
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -59,6 +82,24 @@ def test_any_graph_gives_what_plain_pytorch_gives(data):
         found.append([out, x.grad, *(parameter.grad for _, parameter in sorted(layer.named_parameters()))])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+@OPERATORS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_what_kernels_compute_of_a_layer_has_the_same_bits_on_one_and_two_threads(operator, dtype):
+    """Of sparse features, that is everything but bias and residual."""
+    config = LayerConfig(40, 8, 8, bias=False, attention_dropout=0.4)
+    edges = fused.BACKEND.prepare(random_graph(2000, 20_000), CPU)
+    x = features(2000, 40, dtype).relu().to_sparse_csr()
+    found = []
+    for count in (1, 2):
+        with on_threads(count):
+            torch.manual_seed(0)
+            layer = layer_of(fused.BACKEND, operator, config, dtype)
+            out = layer(fused.BACKEND.dropout(x, 0.4), edges)
+            out.square().sum().backward()
+        found.append([out, *(parameter.grad for parameter in layer.parameters())])
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
 INFINITELY_LOW, OTHER = 4, 5
