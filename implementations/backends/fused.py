@@ -1,6 +1,7 @@
-"""GAT and GATv2 as C++ kernels under autograd: streaming softmax, nothing of size E x H x C, CPU only.
+"""GAT and GATv2 as C++ kernels under autograd: streaming softmax, CPU only.
 
-The kernels, their layouts and what they store are described beside them in `_fused/`.
+No numbers of size E x H x C are stored; GATv2 in training stores one bit for each edge, head and channel. The
+kernels, their layouts and what they store are described beside them in `_fused/`.
 """
 
 from implementations.backends._fused.backend import FusedBackend

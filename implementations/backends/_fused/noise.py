@@ -1,4 +1,12 @@
-"""Dropout decisions by counter: which are kept depends on key and position, not on threads or on who asks."""
+"""Dropout decisions by counter: whether number n is kept depends on a 64-bit key and on n, on nothing else.
+
+Not on threads, instruction set or who asks, that is. Of coefficients, n is edge * H + head, with edges numbered by
+target as `Edges` has them; of features, the place in memory. A key is drawn from torch's default generator: a new one
+by each call of a layer that drops and of `dropout`, and by each whole step, which mixes in a number for each site. So
+what is dropped follows from the generator's seed and all that was drawn from it before, by whomever. The number of the
+step is no part of it: to repeat a step, set the generator to the state in which the step found it. From one seed,
+`fused` and the whole steps drop differently, and so do whole steps that number nodes differently.
+"""
 
 from dataclasses import dataclass
 
