@@ -14,7 +14,7 @@ from torch import Tensor
 
 from implementations import reference
 from implementations.backends import fused, fused_step, scatter
-from implementations.backends._fused import library
+from implementations.backends._fused import library, structures
 from implementations.backends._fused.noise import SPARE_BYTES, Noise
 from implementations.contract import Graph, LayerConfig
 from implementations.name_table import load
@@ -223,6 +223,15 @@ def test_an_edge_of_a_node_that_is_not_there_is_refused(edge_index):
 def test_ends_of_edges_that_are_no_integers_of_the_kernels_are_refused(dtype):
     with pytest.raises(TypeError, match=f"edge_index is {dtype}"):
         fused.BACKEND.prepare(Graph(3, torch.tensor([[0, 1, 0], [1, 0, 1]]).to(dtype)), CPU)
+
+
+@pytest.mark.parametrize(("most", "limit"), [("MOST_ENTRIES", 27), ("MOST_NODES", 9)])
+def test_sparse_features_of_more_entries_rows_or_columns_than_can_be_counted_are_refused(most, limit, monkeypatch):
+    x = torch.ones(9, 3).to_sparse_csr()
+    assert structures.SparsePattern.of(x).by_row.num_rows == 9
+    monkeypatch.setattr(structures, most, limit)
+    with pytest.raises(ValueError, match=f"the kernels count up to .*{limit}"):
+        structures.SparsePattern.of(x)
 
 
 @OPERATORS

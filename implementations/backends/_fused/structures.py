@@ -12,6 +12,7 @@ from implementations.backends._fused.library import address, kernels, width
 from implementations.contract import Graph, LayerConfig
 
 MOST_EDGES = 2**32
+MOST_ENTRIES = 2**32
 MOST_NODES = 2**31
 BAND = 2048
 """So many nodes' rows of 64 float32 fill half a megabyte; GATv2 reads two such, and a core has a megabyte or two."""
@@ -103,7 +104,13 @@ class SparsePattern(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> "SparsePattern":
-        """The pattern of a sparse CSR tensor."""
+        """The pattern of a sparse CSR tensor.
+
+        Raises:
+            ValueError: more entries, rows or columns than their numbers can count.
+        """
+        if x.values().numel() >= MOST_ENTRIES or max(x.shape) >= MOST_NODES:
+            raise ValueError(f"the kernels count up to {MOST_ENTRIES} entries and {MOST_NODES} rows and columns")
         (N, F), starts = x.shape, x.crow_indices().to(torch.int64).contiguous()
         columns = x.col_indices().to(torch.int32)
         row_of = torch.repeat_interleave(torch.arange(N, dtype=torch.int32), starts.diff())
