@@ -234,6 +234,15 @@ def test_sparse_features_of_more_entries_rows_or_columns_than_can_be_counted_are
         structures.SparsePattern.of(x)
 
 
+@pytest.mark.parametrize("column", [-1, 3])
+def test_an_entry_in_a_column_that_is_not_there_is_refused(column):
+    entries = torch.tensor([0, 1, 1]), torch.tensor([column]), torch.ones(1, dtype=torch.float64)
+    x = torch.sparse_csr_tensor(*entries, (2, 3), check_invariants=False)
+    layer = layer_of(fused.BACKEND, gatv2, LayerConfig(3, 4, 2))
+    with pytest.raises(ValueError, match=f"entries of x are in columns {column} to {column}, and x has .* 0 to 2"):
+        layer(x, fused.BACKEND.prepare(Graph(2, torch.tensor([[0], [1]])), CPU))
+
+
 @OPERATORS
 def test_no_nodes_have_gradients_of_zero(operator):
     layer = layer_of(fused.BACKEND, operator, LayerConfig(3, 4, 2))

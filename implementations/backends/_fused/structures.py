@@ -107,10 +107,10 @@ class SparsePattern(NamedTuple):
         """The pattern of a sparse CSR tensor.
 
         Raises:
-            ValueError: more entries, rows or columns than their numbers can count.
+            ValueError: more entries, rows or columns than their numbers can count, or an entry of a column that is not
+                there.
         """
-        if x.values().numel() >= MOST_ENTRIES or max(x.shape) >= MOST_NODES:
-            raise ValueError(f"the kernels count up to {MOST_ENTRIES} entries and {MOST_NODES} rows and columns")
+        _require_counted(x)
         (N, F), starts = x.shape, x.crow_indices().to(torch.int64).contiguous()
         columns = x.col_indices().to(torch.int32)
         row_of = torch.repeat_interleave(torch.arange(N, dtype=torch.int32), starts.diff())
@@ -199,6 +199,16 @@ def sort(keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
     function = kernels().fused_sort32 if keys.dtype == torch.int32 else kernels().fused_sort
     function(address(keys), len(keys), count, address(starts), address(order))
     return starts, order
+
+
+def _require_counted(x: Tensor) -> None:
+    """Of a sparse CSR x, whose columns torch looks at only where it is asked to."""
+    columns = x.col_indices()
+    if len(columns) >= MOST_ENTRIES or max(x.shape) >= MOST_NODES:
+        raise ValueError(f"the kernels count up to {MOST_ENTRIES} entries and {MOST_NODES} rows and columns")
+    if len(columns) and not 0 <= columns.min() <= columns.max() < x.shape[1]:
+        named = f"{int(columns.min())} to {int(columns.max())}"
+        raise ValueError(f"entries of x are in columns {named}, and x has the columns 0 to {x.shape[1] - 1}")
 
 
 def _require_integers(edge_index: Tensor) -> None:
