@@ -102,6 +102,8 @@ def _run(job: Job, slot: str, terms: Terms, desk: "_Desk") -> tuple[dict[str, An
 
 def _at_work(job: Job, slot: str, terms: Terms, desk: "_Desk") -> Done:
     crew = _crews.setdefault(slot, Crew(slots=lambda device: (slot,), limit_s=terms.limit_s))
+    if crew.memory_bytes != terms.memory_bytes:
+        crew.close()  # what rests there was limited for another run, and nothing lifts a process's limit of memory
     crew.limit_s, crew.storage_url, crew.memory_bytes = terms.limit_s, terms.storage_url, terms.memory_bytes
     crew.models = terms.models
     run = crew.alone if isinstance(job, SpeedJob) else crew.together
