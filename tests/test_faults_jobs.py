@@ -27,6 +27,13 @@ scratch = Scratch()
 print(scratch.path, flush=True)
 input()
 """
+# Two children in sessions of their own, whose numbers it says; it sees to whichever of them ends.
+TWO_CHILDREN = """
+import os, subprocess
+print(*(subprocess.Popen(["sleep", "600"], start_new_session=True).pid for _ in range(2)), flush=True)
+while True:
+    os.wait()
+"""
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("foreign")]
 
 
@@ -82,6 +89,38 @@ def test_a_hanging_job_is_killed_with_all_its_children(small, tmp_path, monkeypa
     _, found, _ = run(changed(small, backends=["parent"], budget={"job_s": 40}), tmp_path)
     assert outcome_of(found, "parent").status == "timeout"
     assert are_gone([int(pid) for pid in children.read_text().split()])
+
+
+def test_a_child_that_ends_while_its_job_is_killed_saves_none_of_the_others(monkeypatch):
+    command = [sys.executable, "-c", TWO_CHILDREN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        listed = psutil.Process.children
+
+        def ends_meanwhile(process, recursive=False):
+            found = listed(process, recursive)
+            found[0].kill()
+            gone(found[0].pid)
+            return found
+
+        monkeypatch.setattr(psutil.Process, "children", ends_meanwhile)
+        worker = Worker()
+        worker._process = parent
+        worker.kill()
+    try:
+        assert are_gone(pids, within_s=5)
+    finally:
+        for pid in filter(is_alive, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def gone(pid: int, within_s: float = 30.0) -> None:
+    """Return once its parent has seen to its end."""
+    deadline = time.monotonic() + within_s
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_when_the_runner_is_killed_its_workers_end_with_what_they_started(tmp_path):

@@ -16,13 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from bench.outcomes import NotDone
 from bench.rig import Place
 from bench.work import Job
 from bench.workers.scratch import Scratch
-from bench.workers.worker import Done
+from bench.workers.worker import Done, kill_below
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # glibc gives freed memory back to the system and takes it again by rules that depend on the order of allocations. A fit
@@ -103,9 +101,7 @@ class Worker:
         """With its own children, also those that left its process group."""
         if (process := self._process) is None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
+        kill_below(process.pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 

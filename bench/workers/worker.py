@@ -99,12 +99,21 @@ def _adopt_orphans() -> None:
 def _read_requests(requests: "queue.SimpleQueue[str]") -> None:
     for line in sys.stdin:
         requests.put(line)
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
+    kill_below(os.getpid())
     if os.getpgrp() == os.getpid():  # as the runner starts it: what the job itself has started ends with it
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
+
+
+def kill_below(pid: int) -> None:
+    """Kill what a process has started, if it is there; each for itself, for any of them may end meanwhile."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _answer(answers: Any, message: dict[str, Any]) -> None:
