@@ -20,6 +20,13 @@ from bench.work import AttentionJob, FitJob, Job, LookupJob, ParityJob, SpeedJob
 from implementations.contract import Trainer
 
 PROGRESS_EPOCHS = 20
+NO_MEMORY = (
+    "allocate memory",  # torch's allocator of the CPU, and what the system says of a mapped file
+    "not enough memory",
+    "out of memory",  # CUDA and MPS
+    "bad_alloc",  # C++, whatever was asked for
+    "status_alloc_failed",  # cuBLAS, cuDNN, cuSPARSE
+)
 
 Progress = Callable[[str], None]
 
@@ -37,7 +44,7 @@ def run_job(job: Job, place: Place, progress: Progress = lambda text: None) -> O
     except (TooLarge, MemoryError, torch.OutOfMemoryError) as reason:
         return NotDone(status="out_of_memory", reason=str(reason) or "the job ran out of memory")
     except Exception as problem:  # noqa: BLE001 - the job boundary: a fault of one cell must not end the grid
-        if _is_allocation_failure(problem):
+        if _tells_of_memory(problem):
             return NotDone(status="out_of_memory", reason=str(problem).splitlines()[0])
         reason_line = f"{type(problem).__name__}: {problem}".splitlines()[0]
         return NotDone(status="error", reason=reason_line, detail=traceback.format_exc())
@@ -168,6 +175,7 @@ def _train(
     return model, trainer, train.fit(model, trainer, material, training, on_epoch)
 
 
-def _is_allocation_failure(problem: Exception) -> bool:
-    """Torch reports a failed CPU allocation as a plain RuntimeError."""
-    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+def _tells_of_memory(problem: Exception) -> bool:
+    """Only the text says so: most libraries have no exception of their own for memory that has ended."""
+    said = str(problem).lower()
+    return any(text in said for text in NO_MEMORY)

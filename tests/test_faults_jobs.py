@@ -16,7 +16,9 @@ from fault_tools import BENCH, FOREIGN, ROOT, TINY
 from test_runner import changed, outcome_of, run, timed
 
 from bench import plan
+from bench.jobs import run_job
 from bench.outcomes import Checked, Fitted
+from bench.rig import Place
 from bench.workers.pool import ATTEMPTS, Worker
 from bench.workers.scratch import Scratch
 
@@ -80,6 +82,32 @@ def test_a_job_that_takes_more_memory_than_it_may_says_so_and_the_grid_goes_on(s
     outcome = outcome_of(found, "hoarding")
     assert errors == 0
     assert (outcome.status, "1073741824 bytes" in outcome.reason) == ("out_of_memory", True)
+    assert {record.job.backend for record in found if isinstance(record.outcome, Fitted)} == {"scatter"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "std::bad_alloc",
+        "[enforce fail at alloc_cpu.cpp:128] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9 B.",
+        "unable to mmap 4096 bytes from file </data/x.bin>: Cannot allocate memory (12)",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "MPS backend out of memory (MPS allocated: 8.0 GB, max allowed: 9.1 GB). Tried to allocate 2.0 GB",
+    ],
+)
+def test_in_whatever_words_a_library_says_that_memory_has_ended_the_job_is_out_of_memory(small, cpu, monkeypatch, said):
+    monkeypatch.setenv("SAYS", said)
+    (job,) = plan.parity_jobs(changed(small, backends=["failing"]))
+    outcome = run_job(job, Place(cpu.slots()[0]))
+    assert (outcome.status, outcome.reason) == ("out_of_memory", said)
+
+
+def test_a_library_that_ends_the_process_for_want_of_memory_is_out_of_memory_and_no_crash(small, tmp_path):
+    errors, found, _ = run(changed(small, backends=["throwing", "scatter"]), tmp_path)
+    outcome = outcome_of(found, "throwing")
+    assert (errors, outcome.status) == (0, "out_of_memory")
+    assert "signal 6" in outcome.reason
     assert {record.job.backend for record in found if isinstance(record.outcome, Fitted)} == {"scatter"}
 
 

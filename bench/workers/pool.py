@@ -29,6 +29,7 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_"
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 VMSTAT = Path("/proc/vmstat")
 ATTEMPTS = 3
+BAD_ALLOC = "std::bad_alloc"  # what C++ says as it ends a process
 KILLED = NotDone(status="error", reason=f"somebody killed the job's process (signal 9), {ATTEMPTS} times in a row")
 OUT_OF_MEMORY = NotDone(status="out_of_memory", reason="the system killed the job (signal 9): memory had ended")
 
@@ -155,6 +156,9 @@ class Worker:
         detail = self._last_errors()
         if code == -signal.SIGKILL:
             return KILLED
+        if code == -signal.SIGABRT and BAD_ALLOC in detail:  # thrown where nobody caught it: C++ ends the process
+            reason = "the job's process ended itself (signal 6): a library got no memory"
+            return NotDone(status="out_of_memory", reason=reason, detail=detail)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return NotDone(status="error", reason=f"the job's process died with {how}", detail=detail)
 

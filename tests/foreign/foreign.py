@@ -1,5 +1,6 @@
 """Back ends of "another package", each with a fault of its own; announced by entry points, as a stranger's would be."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -43,9 +44,18 @@ class Hanging(Foreign):
 
 
 class Failing(Foreign):
+    """Says what SAYS holds, if it is there."""
+
     def prepare(self, graph, device):
         tried(self.name)
-        raise RuntimeError("the library is out of sorts")
+        raise RuntimeError(os.environ.get("SAYS", "the library is out of sorts"))
+
+
+class Throwing(Foreign):
+    """Asks C++ for more memory than there is; nobody catches what that throws."""
+
+    def prepare(self, graph, device):
+        ctypes.CDLL("libstdc++.so.6")._Znwm(ctypes.c_size_t(2**62))
 
 
 class Shot(Foreign):
@@ -137,6 +147,7 @@ HOARDING = Hoarding("hoarding")
 LITTERING = Littering("littering")
 PARENT = Parent("parent")
 SHOT = Shot("shot")
+THROWING = Throwing("throwing")
 ABSENT = Absent("absent")
 WRONG = Wrong("wrong")
 STRANGER = Foreign("stranger")
