@@ -1,5 +1,6 @@
 """Slots of one machine among processes that know nothing of each other."""
 
+import pwd
 import subprocess
 import sys
 
@@ -35,6 +36,18 @@ def test_who_comes_second_gets_another_slot_and_a_slot_given_back_is_had_again()
         assert (first, second) == ("cpu:0", "cpu:1")
     with slots.one_of(["cpu:0", "cpu:1"], wanted) as again:
         assert again == "cpu:0"
+
+
+def test_a_user_without_a_name_as_in_a_container_has_slots_too(monkeypatch):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def knows_nobody(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", knows_nobody)
+    with slots.one_of(["cpu:0"], wanted) as slot:
+        assert slot == "cpu:0"
 
 
 def test_nobody_gets_a_slot_while_one_holds_them_all():

@@ -3,7 +3,7 @@
 The system gives a lock back however its holder ends.
 """
 
-import getpass
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +58,6 @@ def all_of(slots: Sequence[str], wanted: Wanted) -> Iterator[None]:
 
 
 def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"gat-bench-slots-{getpass.getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"gat-bench-slots-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     return folder
