@@ -29,7 +29,8 @@ FOLLOWED = ("implementations", "bench/datasets", "bench/devices")
 # What a job is asked and answered with: a worker with another version of it would misunderstand.
 SPOKEN = (
     "config.py", "study_config.py", "work.py", "outcomes.py",
-    "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py",
+    "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py", "workers/workforce.py",
+    "saved_model.py",
 )  # fmt: skip
 LOOKUP = (
     "studies/lookup.py", "studies/lookup_data.py", "studies/lookup_model.py", "studies/attention_facts.py", "seeds.py",

@@ -1,11 +1,17 @@
 """What makes a recorded number stale: its data, its libraries, the code it hangs on; of a time also the machine."""
 
+import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from bench import basis
+from bench import basis, saved_model
+from bench.work import FitJob
+from bench.workers.dask_worker import Introduction
+from bench.workers.worker import Done
+from bench.workers.workforce import Terms
 
 CELL = ("pyg", "gat", "blocks", "cpu")
 
@@ -65,6 +71,11 @@ def test_times_of_two_machines_are_never_one_measurement():
     others = [{"host": "another"}, {"architecture": "another"}, {"cores": 99}, {"model": "another GPU in the same box"}]
     machines = [one, *(one._replace(**other) for other in others)]
     assert len({basis.speed_basis(*CELL, machine) for machine in machines}) == 5
+
+
+@pytest.mark.parametrize("told", [Terms, FitJob, Done, Introduction, saved_model.save], ids=lambda told: told.__name__)
+def test_a_worker_with_another_version_of_what_it_is_told_or_tells_has_another_build(told):
+    assert Path(inspect.getfile(told)) in basis._files(basis.SPOKEN)
 
 
 @pytest.mark.parametrize("place", range(4))
