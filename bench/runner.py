@@ -95,7 +95,7 @@ class Grid:
         checks = plan.parity_jobs(self.experiment)
         self._together(plan.largest_first(checks))
         able = plan.passed(checks, self.history.latest)
-        timings = self._timed(plan.speed_jobs(self.experiment, able, self._crew.machine))
+        timings = self._timed(plan.speed_jobs(self.experiment, self._offered(able), self._crew.machine))
         cost = plan.EpochCost.of(self.experiment, self.history.of(timings))
         studies = self._studies(able, cost)
         self._together(studies)
@@ -129,6 +129,13 @@ class Grid:
             notices += study_store.mend(self.options.storage_url, self.history.latest.values())
         for notice in filter(None, notices):
             self.display.say(notice)
+
+    def _offered(self, able: list[CellKey]) -> list[CellKey]:
+        """Cells that there is a machine to time on; one without is passed over, for a time is a machine's."""
+        if not self.experiment.timing.rounds:
+            return able
+        offered = {device for device in {cell.device for cell in able} if self._crew.offers(device)}
+        return [cell for cell in able if cell.device in offered]
 
     def _timed(self, jobs: Sequence[SpeedJob]) -> list[SpeedJob]:
         """Round after round, as many as the budget allows; returns the jobs of these.

@@ -19,20 +19,23 @@ import pytest
 import torch
 from cluster_tools import Dask, dask, forwarding
 from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
+from record_builders import record
 from test_kill import substance
 from test_paper_tables import TABLE as SMALL_TABLE
-from test_runner import changed
+from test_runner import changed, timed
 
-from bench import plan, saved_model
+from bench import plan, records, saved_model
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.jobs import run_job
 from bench.options import Options
-from bench.outcomes import Fitted
+from bench.outcomes import Checked, Fitted
+from bench.plugins import DEVICES
 from bench.postgres import free_port
 from bench.progress import PlainDisplay, title
 from bench.rig import Place
 from bench.runner import Grid, Unheard
+from bench.workers import roster
 from bench.workers.engage import engage
 from bench.workers.workforce import Terms
 
@@ -94,6 +97,29 @@ def test_an_experiment_on_a_cluster_leaves_the_records_that_one_machine_leaves(t
     assert substance(tmp_path / "many" / "tiny") == substance(tmp_path / "one" / "tiny")
     kept = [{path.name for path in (tmp_path / at / "tiny" / "models").iterdir()} for at in ("many", "one")]
     assert kept[0] == kept[1] != set()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_lacks_a_device_of_the_experiment_does_everything_else(small, tmp_path, monkeypatch):
+    if DEVICES.get("cuda").unavailable() is None:
+        pytest.skip("this machine has the device that a worker here should lack")
+    monkeypatch.setattr(roster, "ABSENT_S", 1.0)
+    cells = {"operators": ["gat", "gatv2"], "devices": ["cuda", "cpu"]}
+    asked = changed(timed(small), backends=["scatter"], seeds=[0], **cells)
+    folder = ResultsFolder(tmp_path / "grid")
+    folder.write_experiment(asked)
+    early = next(job for job in plan.parity_jobs(asked) if (job.operator, job.device) == ("gat", "cuda"))
+    records.append(folder.path, record(early, Checked(passed=True, checks=())))  # when there was a worker with it
+    with dask(tmp_path / "dask", workers=1) as cluster:
+        assert Grid(asked, folder, PlainDisplay(), Unheard(), Options(cluster=cluster.address)).run() == 0
+    found = {(each.job.device, each.job.operator, each.job.phase): each.outcome for each in folder.records()}
+    assert {where: outcome.kind for where, outcome in found.items() if where[0] == "cpu"} == {
+        ("cpu", operator, phase): phase for operator in asked.operators for phase in ("parity", "speed", "fit")
+    }
+    lacking = {where[1:]: outcome for where, outcome in found.items() if where[0] == "cuda"}
+    assert lacking.keys() == {("gat", "parity"), ("gat", "fit"), ("gatv2", "parity")}
+    for where in (("gat", "fit"), ("gatv2", "parity")):
+        assert (lacking[where].status, "has cuda" in lacking[where].reason) == ("unsupported", True)
 
 
 @pytest.mark.slow

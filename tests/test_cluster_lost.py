@@ -1,7 +1,9 @@
 """What a cluster loses: a job's answer with the worker that kept it, the machine that times. Stubs play Dask's side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from queue import Queue
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -74,6 +76,9 @@ class Dask:
         assert force
         self.given_up += futures
 
+    def run(self, *_: object, **__: object) -> None:
+        pass
+
     def close(self, timeout: float) -> None:
         pass
 
@@ -91,19 +96,23 @@ def cluster_of(
     return force
 
 
-def join(force: Cluster, host: str) -> None:
+def join(force: Cluster, host: str, device: str = "cpu", lacking: Mapping[str, str] = MappingProxyType({})) -> None:
     machine = this_machine("cpu")._replace(host=host)
-    force._roster._fit[f"worker of {host}"] = Introduction(host, {"cpu": machine}, build(), {"cpu": 1}, {})
     force._roster._met.add(f"worker of {host}")
+    force._roster._welcome(
+        f"worker of {host}", Introduction(host, {device: machine}, build(), {device: 1}, dict(lacking))
+    )
 
 
-def asked():
-    timing = {"rounds": 1, "self_test": ""}
-    return experiment(backends=["scatter"], operators=["gat"], datasets=["blocks"], seeds=[0], timing=timing)
+def asked(*devices: str):
+    return experiment(
+        backends=["scatter"], operators=["gat"], datasets=["blocks"], devices=devices or ("cpu",), seeds=[0],
+        timing={"rounds": 1, "self_test": ""},
+    )  # fmt: skip
 
 
-def a_fit():
-    return plan.fit_jobs(asked(), plan.cells(asked()), {})
+def a_fit(*devices: str):
+    return plan.fit_jobs(asked(*devices), plan.cells(asked(*devices)), {})
 
 
 LOST = {
@@ -181,6 +190,78 @@ def test_a_run_whose_timing_machine_died_says_which_and_goes_on_when_it_is_back(
 def test_a_run_started_again_times_on_a_machine_that_is_there(monkeypatch):
     assert cluster_of(Dask(), monkeypatch, hosts=("anna", "berta")).machine("cpu").host == "anna"
     assert cluster_of(Dask(), monkeypatch, hosts=("berta",)).machine("cpu").host == "berta"
+
+
+ABSENT = {"blocks": "its file is altered"}
+NO_BLOCKS = "no worker at tcp://nobody:1 has blocks: its file is altered"
+
+
+def test_what_no_worker_has_is_left_out_and_said_and_everything_else_is_done(monkeypatch):
+    said: list[str] = []
+    force = cluster_of(Dask([Answer()]), monkeypatch, say=said.append)
+    monkeypatch.setattr(roster, "ABSENT_S", 0)
+    on_cuda, on_cpu = a_fit("cuda", "cpu")
+    found = {job.id: done for job, done in filter(None, force.together([on_cuda, on_cpu], title))}
+    assert found[on_cpu.id] == DONE
+    left_out = found[on_cuda.id].outcome
+    assert (left_out.status, left_out.reason) == ("unsupported", "no worker at tcp://nobody:1 has cuda")
+    assert (force.offers("cpu"), force.offers("cuda")) == (True, False)
+    force.close()
+    assert len(said) == 1
+    assert said[0].startswith("no worker at tcp://nobody:1 has cuda. What needs it was left out; the same command does")
+
+
+def test_data_that_no_worker_could_bring_are_waited_for_while_somebody_may_come_who_has_them(monkeypatch):
+    force = cluster_of(Dask([Answer()]), monkeypatch, hosts=())
+    join(force, "anna", lacking=ABSENT)
+    (job,) = a_fit()
+    running = force.together([job], title)
+    assert next(running) is None
+    assert force.at_work[WAITING] == f"{NO_BLOCKS}; the run goes on without, if none comes within 60 s"
+    join(force, "berta")
+    assert [item for item in running if item] == [(job, DONE)]
+
+
+def test_data_that_no_worker_could_bring_are_left_out_with_the_reason(monkeypatch):
+    force = cluster_of(Dask(), monkeypatch, hosts=())
+    join(force, "anna", lacking=ABSENT)
+    monkeypatch.setattr(roster, "ABSENT_S", 0)
+    ((_, done),) = filter(None, force.together(a_fit(), title))
+    assert (done.outcome.status, done.outcome.reason) == ("unsupported", NO_BLOCKS)
+
+
+def test_times_for_which_their_machine_lacks_the_data_are_left_out_though_another_machine_has_them(monkeypatch):
+    force = cluster_of(Dask(), monkeypatch, hosts=())
+    join(force, "anna", lacking=ABSENT)
+    join(force, "berta")
+    monkeypatch.setattr(roster, "ABSENT_S", 0)
+    ((_, done),) = filter(None, force.alone(plan.speed_jobs(asked(), plan.cells(asked()), force.machine), title))
+    said = "no worker on anna, where this run's times are made, has blocks: its file is altered"
+    assert (done.outcome.status, done.outcome.reason) == ("unsupported", said)
+
+
+def test_what_a_worker_had_that_left_is_waited_for(monkeypatch):
+    force = cluster_of(Dask(), monkeypatch, hosts=("anna",))
+    join(force, "berta", device="cuda")
+    monkeypatch.setattr(roster, "ABSENT_S", 0)
+    monkeypatch.setattr(force._roster, "present", lambda: {"worker of anna"})
+    running = force.together(a_fit("cuda"), title)
+    assert [next(running), next(running)] == [None, None]
+    assert force.at_work[WAITING] == "waiting for a worker at tcp://nobody:1 that has cuda and blocks"
+    running.close()
+
+
+def test_a_worker_that_is_asked_what_it_has_is_waited_for_and_one_that_cannot_be_reached_is_not(monkeypatch):
+    force = cluster_of(Dask(), monkeypatch)
+    answers = Queue[Mapping[str, Exception]]()
+    monkeypatch.setattr(roster, "ABSENT_S", 0)
+    monkeypatch.setattr(force._roster, "present", lambda: {"worker of anna", "worker of berta"})
+    monkeypatch.setattr(force._roster, "introductions", lambda addresses: answers.get(timeout=30))
+    running = force.together(a_fit("cuda"), title)
+    assert [next(running), next(running)] == [None, None]
+    answers.put({"worker of berta": OSError("connection refused")})
+    assert [done.outcome.status for _, done in filter(None, running)] == ["unsupported"]
+    answers.put({"worker of berta": OSError("connection refused")})  # it is asked again
 
 
 def test_who_waits_for_a_machine_to_time_on_is_told(monkeypatch):

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from bench import saved_model
 from bench.basis import Machine, build
@@ -57,6 +58,8 @@ class Cluster:
         self._topic = f"gat-bench-{self._run}"
         self._places: dict[str, str] = {}  # by key: where it was last heard of
         self._stranded: Counter[str] = Counter()  # by job: how often it was called back
+        self._left_out: dict[str, None] = {}  # why jobs were not done, in order
+        self._say = say
         self._dask = Connection(address)
         self._roster = Roster(address, terms.storage_url, self._dask.workers, self._introductions, self._forget, say)
 
@@ -67,6 +70,13 @@ class Cluster:
     def machine(self, device: str) -> Machine:
         """One of those that offer the device, kept for all of a run; waits for the first."""
         return self._roster.machine(device)
+
+    def offers(self, device: str) -> bool:
+        """Whether any worker has, or had, a device; waits for one as long as somebody may come."""
+        if found := self._roster.offers(device):
+            return found
+        self._left_out[f"no worker at {self._dask.address} has {device}"] = None
+        return False
 
     def size(self, device: str) -> int:
         """How many jobs of a device run at once, as far as is known by now."""
@@ -86,6 +96,7 @@ class Cluster:
             while waiting or flying:
                 self._roster.look()
                 yield from self._once_more(self._call_back(flying), waiting)
+                yield from self._leave_out(waiting)
                 self._hand_out(waiting, flying, finished)
                 try:
                     flight = finished.get(timeout=TICK_S)
@@ -107,8 +118,18 @@ class Cluster:
                 self._dask.give_up([flight for _, flight in flying.values()])
 
     def close(self) -> None:
-        """End the workers' child processes, and the connection."""
+        """Say what no worker could do; end the workers' child processes, and the connection."""
+        for reason in self._left_out:
+            self._say(f"{reason}. What needs it was left out; the same command does it once a worker has it.")
         self._dask.close(self._roster.addresses())
+
+    def _leave_out(self, waiting: list[Job]) -> Iterator[Finished]:
+        """Those that wait for what no worker has had, once no other worker seems to come."""
+        for job in list(waiting):
+            if reason := self._roster.lacked(job):
+                waiting.remove(job)
+                self._left_out[reason] = None
+                yield job, _not_done("unsupported", reason)
 
     def _hand_out(
         self, waiting: list[Job], flying: dict[str, tuple[Job, Flight]], finished: "queue.SimpleQueue[Flight]"
@@ -148,7 +169,7 @@ class Cluster:
         for job in lost:
             self._stranded[job.id] += 1
             if self._stranded[job.id] > STRANDINGS:
-                yield job, _failed(f"every Dask worker there was died at it, {STRANDINGS + 1} times")
+                yield job, _not_done("error", f"every Dask worker there was died at it, {STRANDINGS + 1} times")
             else:
                 waiting.insert(0, job)
 
@@ -169,7 +190,7 @@ class Cluster:
         if flight.status != "error":
             self._dask.client()
             return None
-        return _failed(connection.fault(flight))
+        return _not_done("error", connection.fault(flight))
 
     def _call_back(self, flying: dict[str, tuple[Job, Flight]]) -> list[Job]:
         """Jobs that wait in vain: their worker died while no other was fit, and Dask sees no fitness gained later."""
@@ -201,6 +222,6 @@ class Cluster:
                 self.at_work.pop(where, None)
 
 
-def _failed(reason: str) -> Done:
+def _not_done(status: Literal["error", "unsupported"], reason: str) -> Done:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Done(outcome=NotDone(status="error", reason=reason), environment={}, started_utc=now, seconds=0.0)
+    return Done(outcome=NotDone(status=status, reason=reason), environment={}, started_utc=now, seconds=0.0)

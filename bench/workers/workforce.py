@@ -37,6 +37,10 @@ class Workforce(Protocol):
         """Which machine times a device's jobs."""
         ...
 
+    def offers(self, device: str) -> bool:
+        """Whether a device's jobs can be given to somebody, who may still say that it is absent."""
+        ...
+
     def size(self, device: str) -> int:
         """How many jobs of a device run at once."""
         ...
