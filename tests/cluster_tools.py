@@ -62,6 +62,15 @@ class Dask:
         worker = psutil.Process(self.workers[number].pid)
         _kill(next((child for child in worker.children() if "--multiprocessing-fork" in child.cmdline()), worker))
 
+    def at_work(self) -> dict[int, str]:
+        """Key of the job in hand, by the process of each worker that has one."""
+        from distributed import Client  # of an extra, without which the tests that are here are skipped
+
+        with Client(self.address, set_as_default=False) as client:
+            processes = client.run(os.getpid, on_error="ignore")
+            jobs = client.processing()
+        return {processes[worker]: keys[0] for worker, keys in jobs.items() if keys and worker in processes}
+
     def close(self) -> None:
         for process in [*self.workers, self.scheduler]:
             for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-import random
+import os
 import shutil
 import signal
 import socketserver
@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ import torch
 from cluster_tools import Dask, dask, forwarding
 from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
 from record_builders import record
-from test_kill import substance
+from server_tools import agrees
+from test_kill import studies_agree, substance
 from test_paper_tables import TABLE as SMALL_TABLE
 from test_runner import changed, timed
 
@@ -35,6 +36,7 @@ from bench.postgres import free_port
 from bench.progress import PlainDisplay, title
 from bench.rig import Place
 from bench.runner import Grid, Unheard
+from bench.tracking import mlflow_store
 from bench.workers import roster
 from bench.workers.engage import engage
 from bench.workers.workforce import Terms
@@ -134,38 +136,40 @@ def test_a_papers_table_on_a_cluster_gets_the_values_that_one_machine_gets(tmp_p
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_workers_killed_at_random_moments_lose_no_job_and_double_none(tmp_path):
-    experiment = tiny(tmp_path)
+def test_workers_killed_at_a_job_of_each_phase_lose_no_job_and_double_none(tmp_path):
+    experiment = tiny(tmp_path, MORE_SEEDS)
     succeeds("run", experiment, "--mlflow", "off", "--results", tmp_path / "calm")
-    moments = random.Random(3)
     with dask(tmp_path / "dask") as cluster:
         cluster.add_worker(nanny=True)
         cluster.add_worker(nanny=True)
         run = start(experiment, tmp_path / "wild", cluster)
-        for number in (0, 1, 0):
-            time.sleep(moments.uniform(5, 15))
-            cluster.kill_worker(number)
+        for phase in PHASES:
+            worker, _ = at_work(cluster, run, phase)
+            os.kill(worker, signal.SIGKILL)
         _, errors = run.communicate()
     assert run.returncode == 0, errors
     assert substance(tmp_path / "wild" / "tiny") == substance(tmp_path / "calm" / "tiny")
+    studies_agree(tmp_path / "wild" / "tiny")
 
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_runner_killed_on_a_cluster_goes_on_where_it_was_and_its_jobs_end(tmp_path):
-    experiment = tiny(tmp_path)
+def test_a_runner_killed_at_a_job_of_each_phase_goes_on_where_it_was_and_all_that_it_left_agrees(tmp_path):
+    experiment, wild = tiny(tmp_path, MORE_SEEDS), tmp_path / "wild"
     succeeds("run", experiment, "--mlflow", "off", "--results", tmp_path / "calm")
-    moments = random.Random(4)
+    uri, killed = mlflow_store.default_uri(wild), set[str]()
     with dask(tmp_path / "dask", workers=2) as cluster:
-        for _ in range(3):
-            run = start(experiment, tmp_path / "wild", cluster)
-            time.sleep(moments.uniform(5, 15))
+        for phase in PHASES:
+            run = start(experiment, wild, cluster, uri)
+            killed.add(at_work(cluster, run, phase, but_of=killed)[1])
             run.send_signal(signal.SIGKILL)
             run.communicate()
-        run = start(experiment, tmp_path / "wild", cluster)
+        run = start(experiment, wild, cluster, uri)
         _, errors = run.communicate()
     assert run.returncode == 0, errors
-    assert substance(tmp_path / "wild" / "tiny") == substance(tmp_path / "calm" / "tiny")
+    assert substance(wild / "tiny") == substance(tmp_path / "calm" / "tiny")
+    studies_agree(wild / "tiny")
+    agrees(uri, wild / "tiny")
 
 
 @pytest.mark.slow
@@ -319,8 +323,28 @@ def test_a_grid_asks_whether_its_cluster_is_there_before_it_brings_data(small, t
     assert list(tmp_path.iterdir()) == []
 
 
-def start(experiment: Path, results: Path, cluster: Dask) -> subprocess.Popen[str]:
-    command = [*BENCH, "run", str(experiment), "--mlflow", "off", "--results", str(results)]
+MORE_SEEDS = ("seeds = [0, 1, 2]", "seeds = [0, 1, 2, 3, 4, 5]")
+PHASES = ("parity", "speed", "tune", "fit")
+
+
+def at_work(
+    cluster: Dask, run: subprocess.Popen[str], phase: str, but_of: Collection[str] = (), within_s: float = 180.0
+) -> tuple[int, str]:
+    """The process of a worker that has a job of this phase in hand, and whose run's job it is; none of `but_of`."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        for worker, key in cluster.at_work().items():
+            of_phase, _, runner, _ = key.split("-")
+            if of_phase == phase and runner not in but_of:
+                assert run.poll() is None
+                return worker, runner
+        assert run.poll() is None, f"the run ended, and nobody saw its {phase}"
+        time.sleep(0.05)
+    raise AssertionError(f"no worker came to a job of {phase}")
+
+
+def start(experiment: Path, results: Path, cluster: Dask, uri: str = "off") -> subprocess.Popen[str]:
+    command = [*BENCH, "run", str(experiment), "--mlflow", uri, "--results", str(results)]
     return subprocess.Popen(
         [*command, "--cluster", cluster.address], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
