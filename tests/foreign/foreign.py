@@ -87,6 +87,19 @@ class Parent(Foreign):
         time.sleep(600)
 
 
+class Meeting(Foreign):
+    """Writes its cores to a file in the folder that MEETING names, and waits until as many lie there as COMPANY."""
+
+    def prepare(self, graph, device):
+        place, deadline = Path(os.environ["MEETING"]) / str(os.getpid()), time.monotonic() + 120
+        if not place.exists():
+            place.write_text(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
+        while len(list(place.parent.iterdir())) < int(os.environ["COMPANY"]):
+            assert time.monotonic() < deadline, "nobody came"
+            time.sleep(0.02)
+        return SCATTER.prepare(graph, device)
+
+
 class Littering(Foreign):
     """Leaves a file in the temporary folder, as PyG does, and writes its path to the file in LITTER."""
 
@@ -145,6 +158,7 @@ FAILING = Failing("failing")
 GREEDY = Greedy("greedy")
 HOARDING = Hoarding("hoarding")
 LITTERING = Littering("littering")
+MEETING = Meeting("meeting")
 PARENT = Parent("parent")
 SHOT = Shot("shot")
 THROWING = Throwing("throwing")
