@@ -21,11 +21,13 @@ from cluster_tools import Dask, dask, forwarding
 from fault_tools import BENCH, ROOT, bench, is_a_users_error, succeeds, tiny
 from record_builders import record
 from server_tools import agrees
+from span_tools import most_at_once, timings_are_alone
 from test_kill import studies_agree, substance
 from test_paper_tables import TABLE as SMALL_TABLE
 from test_runner import changed, timed
 
 from bench import plan, records, saved_model
+from bench.basis import build
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.jobs import run_job
@@ -38,11 +40,13 @@ from bench.rig import Place
 from bench.runner import Grid, Unheard
 from bench.tracking import mlflow_store
 from bench.workers import roster
+from bench.workers.dask_worker import device_resource
 from bench.workers.engage import engage
 from bench.workers.workforce import Terms
 
 Client = pytest.importorskip("distributed", reason="the extra `cluster` is not installed").Client
 TERMS = Terms(limit_s=120)
+SPARE = Path(__file__).parent / "spare"
 
 
 def fits(small, seeds: int):
@@ -122,6 +126,39 @@ def test_a_cluster_that_lacks_a_device_of_the_experiment_does_everything_else(sm
     assert lacking.keys() == {("gat", "parity"), ("gat", "fit"), ("gatv2", "parity")}
     for where in (("gat", "fit"), ("gatv2", "parity")):
         assert (lacking[where].status, "has cuda" in lacking[where].reason) == ("unsupported", True)
+
+
+@pytest.fixture
+def spare(monkeypatch) -> Iterator[None]:
+    """Another package with a kind of device is installed: here, and in the workers."""
+    monkeypatch.syspath_prepend(str(SPARE))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SPARE), os.environ.get("PYTHONPATH", "")]))
+    DEVICES.__dict__.pop("_announced", None)
+    yield
+    DEVICES.__dict__.pop("_announced", None)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("spare")
+def test_each_kind_of_device_that_a_worker_has_is_offered_and_gets_its_own_jobs_one_a_unit(small, tmp_path):
+    asked = changed(timed(small), backends=["scatter"], devices=["cpu", "spare"], seeds=[0, 1, 2])
+    folder = ResultsFolder(tmp_path / "grid")
+    folder.write_experiment(asked)
+    with dask(tmp_path / "dask") as cluster:
+        cluster.add_worker(threads=2)
+        grid = Grid(asked, folder, PlainDisplay(), Unheard(), Options(cluster=cluster.address))
+        assert grid.run() == 0
+        with Client(cluster.address, set_as_default=False) as client:
+            (worker,) = client.scheduler_info()["workers"].values()
+    assert worker["resources"][device_resource("spare", build())] == 1
+    assert worker["resources"][device_resource("cpu", build())] == min(2, len(os.sched_getaffinity(0)))
+    found = folder.records()
+    on_spare = [each for each in found if each.job.device == "spare"]
+    assert [each.outcome.kind for each in on_spare] == ["parity", "speed", "fit", "fit", "fit"]
+    assert {each.environment["device"] for each in on_spare} == {"a stand-in"}
+    assert "a stand-in" not in {each.environment["device"] for each in found if each not in on_spare}
+    assert most_at_once(on_spare) == 1
+    assert timings_are_alone(found)
 
 
 @pytest.mark.slow
