@@ -56,14 +56,16 @@ class History:
         """What came of a job that this run tried; it is on disk when this returns.
 
         Returns:
-            False where it is the failure that is on record, and shown, already; then nothing is written.
+            False where it is the failure that is on record, and shown, already; then nothing is written. A time that
+            was asked for again is: how long a failure took tells what was timed together (`bench.report.sittings`).
 
         Raises:
             OSError: it cannot be written.
         """
         self._tried.add(record.id)
         known = self._latest.get(record.id)
-        if known and isinstance(known.outcome, NotDone) and known.outcome == record.outcome and self._is_newest(known):
+        is_same = known and isinstance(known.outcome, NotDone) and known.outcome == record.outcome
+        if known and is_same and self._is_newest(known) and record.id not in self._again:
             return False
         self._append(record)
         return True

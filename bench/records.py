@@ -7,11 +7,12 @@ file written by a newer version is refused; an older one is upgraded while readi
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from bench.config import Frozen
 from bench.errors import UserError, naming, newer
@@ -28,6 +29,11 @@ BLOCK_BYTES = 2**16
 LOOKED_AT_ANEW = ("error", "unsupported", "parity", "budget")
 
 
+def _of_a_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 class Record(Frozen):
     """One finished job: what was asked, what came out, where and when."""
 
@@ -37,13 +43,19 @@ class Record(Frozen):
     job: Job
     outcome: Outcome
     environment: dict[str, str]
-    started_utc: str  # ISO 8601
+    started_utc: Annotated[str, AfterValidator(_of_a_time)]  # ISO 8601
     seconds: float
 
     @property
     def key(self) -> CellKey:
         """The cell that the job belongs to."""
         return self.job.key
+
+    @property
+    def started(self) -> datetime:
+        """When it began; without a zone it is UTC."""
+        found = datetime.fromisoformat(self.started_utc)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     @property
     def final(self) -> bool:

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import record_builders as build
 
-from bench.config import Budget, Experiment, Timing
-from bench.records import Record
+from bench.config import Architecture, Budget, Experiment, Timing
+from bench.history import History
+from bench.records import Record, read
 from bench.report import headlines, throughput
 from bench.report.results import Results
-from bench.report.sittings import side_by_side
+from bench.report.sittings import Beginning, Begun, side_by_side
 
 ACCURACIES = [0.80, 0.81, 0.82, 0.805, 0.815, 0.81, 0.80, 0.82, 0.81, 0.805]
 
@@ -34,8 +35,13 @@ def timed(backend: str, seconds: list[float], begun: list[str]) -> list[Record]:
     return [record.model_copy(update={"started_utc": at}) for record, at in zip(found, begun, strict=True)]
 
 
-def minutes(*numbers: int) -> list[str]:
-    return [f"2026-01-01T12:{number:02d}:00+00:00" for number in numbers]
+def minutes(*numbers: int, day: int = 1) -> list[str]:
+    return [f"2026-01-{day:02d}T12:{number:02d}:00+00:00" for number in numbers]
+
+
+def stream(*numbers: int) -> Begun:
+    """A round at each minute, all in one sitting."""
+    return {number: Beginning(at, "") for number, at in enumerate(minutes(*numbers))}
 
 
 @pytest.mark.parametrize("status", ["diverged", "timeout", "out_of_memory", "error"])
@@ -73,15 +79,15 @@ def test_an_undecided_pair_needs_no_mark_since_it_asks_for_more_anyway():
 
 
 def test_rounds_that_took_turns_are_side_by_side():
-    assert side_by_side(dict(enumerate(minutes(0, 4, 8))), dict(enumerate(minutes(2, 6, 10)))) == {0, 1, 2}
+    assert side_by_side(stream(0, 4, 8), stream(2, 6, 10)) == {0, 1, 2}
 
 
 def test_a_stream_that_was_timed_later_shares_no_round():
-    assert side_by_side(dict(enumerate(minutes(0, 1, 2))), dict(enumerate(minutes(10, 11, 12)))) == set()
+    assert side_by_side(stream(0, 1, 2), stream(10, 11, 12)) == set()
 
 
 def test_a_round_that_was_tried_again_later_is_left_out_and_the_others_stay():
-    assert side_by_side(dict(enumerate(minutes(0, 4, 8))), dict(enumerate(minutes(2, 30, 10)))) == {0, 2}
+    assert side_by_side(stream(0, 4, 8), stream(2, 30, 10)) == {0, 2}
 
 
 STEPS = [0.010, 0.011, 0.012, 0.010]
@@ -97,6 +103,51 @@ def test_times_of_two_sittings_are_not_compared_however_alike_their_rounds_are_n
     assert any("not timed side by side with scatter" in warning for warning in found.rows[1].warnings)
     assert any("was not timed side by side with" in sentence for sentence in headlines.headlines(found))
     assert throughput.against_rivals(found, found.cells[1], "as_shipped", 1, "train") is None
+
+
+def test_a_round_that_was_interrupted_and_went_on_a_day_later_is_left_out():
+    found = results(
+        [
+            *timed("scatter", STEPS, minutes(0, 4, 8, 12)),
+            *timed("pyg", [2 * s for s in STEPS], [*minutes(2, 6, 10), *minutes(0, day=2)]),
+        ],
+        statistics={"rivals": ("scatter",)},
+    )
+    assert found.rows[1].speeds[0].verdict.short() == "slower, 2.00 ×, interim: 3 of 4 rounds"
+    assert throughput.against_rivals(found, found.cells[1], "as_shipped", 1, "train").rounds == 3
+
+
+def test_a_single_round_that_another_back_end_got_weeks_later_is_not_held_against_it():
+    found = results(
+        [*timed("scatter", STEPS[:1], minutes(0)), *timed("pyg", STEPS[:1], minutes(0, day=20))],
+        timing=Timing(rounds=1),
+        statistics={"rivals": ("scatter",)},
+    )
+    assert found.rows[1].speeds[0].verdict.short() == "not judged"
+    assert any("not timed side by side with scatter" in warning for warning in found.rows[1].warnings)
+    assert throughput.against_rivals(found, found.cells[1], "as_shipped", 1, "train") is None
+
+
+def hourly(minute: int) -> list[str]:
+    return [f"2026-01-01T{hour}:{minute:02d}:00+00:00" for hour in (12, 13, 14)]
+
+
+@pytest.mark.parametrize(("long_s", "word"), [(25 * 60, "slower"), (60, "undecided")], ids=["at work", "at rest"])
+def test_a_round_of_jobs_that_take_long_is_one_sitting_whatever_it_was_that_was_timed(long_s, word):
+    wider = build.speed_job(build.key("pyg"), 0).model_copy(update={"architecture": Architecture(hidden=99)})
+    killed = build.not_done(wider, "timeout", "killed after its limit of 1500 s")
+    between = [killed.model_copy(update={"started_utc": at, "seconds": long_s}) for at in hourly(1)]
+    double = timed("pyg", [2 * s for s in STEPS[:3]], hourly(27))
+    found = results([*timed("scatter", STEPS[:3], hourly(0)), *between, *double])
+    assert found.rows[1].speeds[0].verdict.word == word
+
+
+def test_a_time_that_is_made_again_is_written_though_it_fails_as_before(tmp_path):
+    """How long it took tells that nobody paused between the rounds before and after it."""
+    failed = build.not_done(build.speed_job(build.key("pyg"), 0), "timeout", "killed after its limit of 900 s")
+    assert not History(tmp_path, [failed]).add(failed)
+    assert History(tmp_path, [failed], retime=True).add(failed)
+    assert read(tmp_path) == [failed]
 
 
 def test_rounds_that_took_turns_are_compared():

@@ -54,6 +54,13 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path, record):
         records.read(tmp_path)
 
 
+def test_a_line_whose_time_is_none_is_named_by_place(tmp_path, record):
+    line = json.loads(record.model_dump_json()) | {"started_utc": "yesterday"}
+    (tmp_path / records.NAME).write_text(json.dumps(line) + "\n")
+    with pytest.raises(UserError, match=r"line 1: started_utc: .*yesterday"):
+        records.read(tmp_path)
+
+
 def test_a_line_with_an_impossible_value_is_named_by_place(tmp_path, record):
     line = json.loads(record.model_dump_json())
     line["outcome"]["passed"] = "perhaps"

@@ -13,6 +13,7 @@ from bench.config import Experiment, Setting
 from bench.outcomes import FAILED, Checked, Fitted, NotDone, Samples, Timed, failed_on
 from bench.records import Record
 from bench.report import asked
+from bench.report.sittings import Beginning, Begun, beginning, sittings_of
 from bench.summary import median
 from bench.verdicts import Phase
 from bench.work import CellKey, FitJob, ParityJob, SpeedJob
@@ -34,7 +35,7 @@ class Cell:
     fit_failures: Mapping[int, NotDone]
     rounds: Mapping[int, Rounds]  # by thread count
     repeated: Mapping[int, Rounds]  # the second half of the A/A self-test
-    begun: Mapping[tuple[int, int], Mapping[int, str]]  # by thread count and half: when each round began, UTC
+    begun: Mapping[tuple[int, int], Begun]  # by thread count and half
     speed_failures: Mapping[int, Sequence[NotDone]]
     failures: Mapping[str, int]  # how often each status came up, superseded attempts included
     retried: int
@@ -84,10 +85,14 @@ def gather(experiment: Experiment, records: Sequence[Record]) -> list[Cell]:
         of_cell[record.key].append(record)
     grid = itertools.product(experiment.datasets, experiment.operators, experiment.devices, experiment.backends)
     keys = [CellKey(backend, operator, dataset, device) for dataset, operator, device, backend in grid]
-    return [_cell(experiment, key, of_cell[key], asked.study(experiment, key, records)) for key in keys]
+    sittings = sittings_of(records)
+    studies = [asked.study(experiment, key, records) for key in keys]
+    return [_cell(experiment, key, of_cell[key], study, sittings) for key, study in zip(keys, studies, strict=True)]
 
 
-def _cell(experiment: Experiment, key: CellKey, records: Sequence[Record], study: Record | None) -> Cell:
+def _cell(
+    experiment: Experiment, key: CellKey, records: Sequence[Record], study: Record | None, sittings: Sequence[str]
+) -> Cell:
     attempts = asked.answers(experiment, records, asked.best(study))
     kept = asked.newest(attempts)
     fits = [(record.job, record.outcome) for record in kept if isinstance(record.job, FitJob)]
@@ -101,7 +106,7 @@ def _cell(experiment: Experiment, key: CellKey, records: Sequence[Record], study
         fit_failures={job.seed: outcome for job, outcome in fits if isinstance(outcome, NotDone)},
         rounds=_rounds(kept, replica=0),
         repeated=_rounds(kept, replica=1),
-        begun=_begun(kept),
+        begun=_begun(kept, sittings),
         speed_failures=_speed_failures(kept),
         failures=Counter(record.outcome.status for record in kept if isinstance(record.outcome, NotDone)),
         retried=sum(map(_is_failed_attempt, attempts)) - sum(map(_is_failed_attempt, kept)),
@@ -125,11 +130,11 @@ def _rounds(records: Sequence[Record], replica: int) -> dict[int, dict[int, Time
     return {threads: dict(sorted(by_round.items())) for threads, by_round in rounds.items()}
 
 
-def _begun(records: Sequence[Record]) -> dict[tuple[int, int], dict[int, str]]:
-    found: dict[tuple[int, int], dict[int, str]] = defaultdict(dict)
+def _begun(records: Sequence[Record], sittings: Sequence[str]) -> dict[tuple[int, int], dict[int, Beginning]]:
+    found: dict[tuple[int, int], dict[int, Beginning]] = defaultdict(dict)
     for record in records:
         if isinstance(record.job, SpeedJob):
-            found[record.job.threads, record.job.replica][record.job.round] = record.started_utc
+            found[record.job.threads, record.job.replica][record.job.round] = beginning(record, sittings)
     return dict(found)
 
 

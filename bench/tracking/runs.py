@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -249,10 +248,7 @@ def _environment(record: Record) -> dict[str, str]:
 
 
 def _span_ms(record: Record) -> tuple[int, int]:
-    started = datetime.fromisoformat(record.started_utc)
-    if started.tzinfo is None:
-        started = started.replace(tzinfo=UTC)
-    start_ms = round(started.timestamp() * 1e3)
+    start_ms = round(record.started.timestamp() * 1e3)
     return start_ms, start_ms + round(record.seconds * 1e3)
 
 

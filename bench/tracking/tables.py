@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from bench import best_models
@@ -77,7 +76,7 @@ def _dataset(column: str) -> DatasetInfo | None:
 
 
 def _span_ms(records: tuple[Record, ...], now_ms: int) -> tuple[int, int]:
-    starts = [round(datetime.fromisoformat(record.started_utc).timestamp() * 1e3) for record in records]
+    starts = [round(record.started.timestamp() * 1e3) for record in records]
     if not starts:
         return now_ms, now_ms
     last = max(range(len(records)), key=starts.__getitem__)
