@@ -45,6 +45,43 @@ def test_rounds_of_two_folders_are_not_paired_and_seeds_are():
     assert all("3 paired seeds" in verdict.figures() for verdict in found.accuracy)
 
 
+@pytest.mark.parametrize("side", [0, 1], ids=["after", "before"])
+def test_accuracies_of_a_side_that_failed_on_some_seeds_are_not_judged_by_the_others(side):
+    failed = [build.not_done(build.fit_job(CELL, seed), "diverged", "the loss was nan") for seed in range(4, 10)]
+    lucky = Results.of(build.experiment(), [*build.fits(CELL, [0.95, 0.96, 0.97, 0.96]), *failed])
+    found = difference.difference(*((BEFORE, lucky), (lucky, BEFORE))[side])
+    (verdict,) = found.accuracy
+    said = f"{('after', 'before')[side]} failed on 6 of 10 seeds"
+    assert (verdict.word, verdict.short(), verdict.figures()) == ("undecided", "not judged", said)
+    assert not any("accurate" in sentence for sentence in difference.changes(found))
+    assert difference.plain(found)["accuracy"] == [
+        {"cell": str(CELL), "verdict": "undecided", "points": None, "not_judged": said}
+    ]
+
+
+NOT_BESIDE = "No times of the two were taken side by side: what the machine did differently counts as difference."
+
+
+def on(machine, found):
+    moved = [one.model_copy(update={"environment": one.environment | machine}) for one in found.records]
+    return Results.of(found.experiment, moved)
+
+
+FIRST_MACHINE = {"host": "bench-1", "device": "AMD EPYC", "cores": "2"}
+
+
+@pytest.mark.parametrize("other", [{"host": "bench-2"}, {"device": "Intel Xeon"}, {"cores": "64"}])
+def test_times_of_two_machines_are_not_judged(other):
+    machines = FIRST_MACHINE, FIRST_MACHINE | other
+    found = difference.difference(*(on(machine, results(0.1, [0.8, 0.81, 0.82])) for machine in machines))
+    names = ["{host} ({device}, {cores} cores)".format(**machine) for machine in machines]
+    said = f"before was timed on {names[0]}, after on {names[1]}"
+    assert {(verdict.short(), verdict.figures()) for verdict in found.time} == {("not judged", said)}
+    assert {one["not_judged"] for one in difference.plain(found)["time"]} == {said}
+    assert {verdict.word for verdict in found.accuracy} == {"equivalent"}
+    assert found.remarks == []
+
+
 def test_cells_of_one_folder_alone_are_named():
     other = Results.of(build.experiment(), build.fits(build.key("dgl"), [0.8, 0.81, 0.82]))
     found = difference.difference(BEFORE, other)
@@ -99,9 +136,12 @@ def two(tmp_path):
 def test_the_command_answers_people_and_programs(two, capsys):
     arguments = ["compare", str(two / "before"), str(two / "after")]
     assert cli.main(arguments) == cli.DONE
-    assert "after is faster than before" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "after is faster than before" in said
+    assert NOT_BESIDE in said
     assert cli.main([*arguments, "--json"]) == cli.DONE
     found = json.loads(capsys.readouterr().out)
+    assert found["remarks"] == [NOT_BESIDE]
     assert {one["verdict"] for one in found["time"]} == {"faster"}
     assert {one["verdict"] for one in found["accuracy"]} == {"equivalent"}
 

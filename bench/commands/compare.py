@@ -71,8 +71,8 @@ def _plain(found: "dict[str, Difference]", *, is_one: bool) -> dict[str, object]
 def _print(found: "Difference") -> None:
     from bench.report import difference
 
-    if not found.is_asked_alike:
-        say("The two were asked with different settings: a difference may be theirs.\n")
+    for remark in found.remarks:
+        say(f"{remark}\n")
     for grid in difference.grids(found):
         say(f"{grid.caption}\n{tabulate(grid.lines, grid.headers, tablefmt='simple', disable_numparse=True)}\n")
     for words, keys in (("before", found.only_first), ("after", found.only_second)):

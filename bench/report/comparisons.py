@@ -106,8 +106,12 @@ def _operator_pairs(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[P
 
 def _accuracies(experiment: Experiment, names: tuple[str, str], where: str, first: Cell, second: Cell) -> Pair:
     planned = min(len(experiment.seeds_of(cell.key)) for cell in (first, second))
-    barred = " and ".join(filter(None, map(_failed, names, (first, second))))
-    return Pair(*names, where, first.accuracies, second.accuracies, planned, barred)
+    return Pair(*names, where, first.accuracies, second.accuracies, planned, failures(names, (first, second)))
+
+
+def failures(names: tuple[str, str], cells: tuple[Cell, Cell]) -> str:
+    """Why the accuracies of two cells must not be judged: those of the seeds that are left are the lucky ones'."""
+    return " and ".join(filter(None, map(_failed, names, cells)))
 
 
 def _failed(name: str, cell: Cell) -> str:

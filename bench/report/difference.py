@@ -1,22 +1,27 @@
 """What changed between two results folders, or two commits: the same cells, judged by the same rules as back ends are.
 
-Accuracies are paired by seed. Rounds of two of them were not run beside each other, so that their numbers pair
-nothing: times are compared unpaired (Welch), and a difference may be the machine's.
+Accuracies are paired by seed, and not judged where one side failed on some. Rounds of two of them were not run beside
+each other, so that their numbers pair nothing: times are compared unpaired (Welch), a difference may be the machine's
+on the two days, which is said, and what was timed on two machines is not judged.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.config import thread_name
 from bench.judging import Pair
+from bench.outcomes import Timed
 from bench.report.cells import Cell, step_medians
-from bench.report.comparisons import timed_phases
+from bench.report.comparisons import failures, timed_phases
 from bench.report.grids import Grid
 from bench.report.results import Results
 from bench.report.wording import TRACKS, joined
 from bench.summary import Series
 from bench.verdicts import AccuracyVerdict, TimedPhase, TimeVerdict, accuracy_verdicts, time_verdicts
-from bench.work import CellKey
+from bench.work import CellKey, SpeedJob
+
+NAMES = "after", "before"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,17 @@ class Difference:
     is_asked_alike: bool  # otherwise a difference may be that of the settings
 
     @property
+    def remarks(self) -> list[str]:
+        """What a reader should know before believing the verdicts."""
+        return list(self._doubts())
+
+    def _doubts(self) -> Iterator[str]:
+        if not self.is_asked_alike:
+            yield "The two were asked with different settings: a difference may be theirs."
+        if any(not verdict.pair.barred for verdict in self.time):
+            yield "No times of the two were taken side by side: what the machine did differently counts as difference."
+
+    @property
     def is_of_something(self) -> bool:
         """Whether both have results of any one cell."""
         return bool(self.accuracy or self.time or self.lost)
@@ -63,7 +79,13 @@ def difference(first: Results, second: Results) -> Difference:
     shared = [key for key in after if key in before]
     statistics = second.experiment.statistics
     accuracies = [
-        Pair("after", "before", str(key), after[key].accuracies, before[key].accuracies)
+        Pair(
+            *NAMES,
+            str(key),
+            after[key].accuracies,
+            before[key].accuracies,
+            barred=failures(NAMES, (after[key], before[key])),
+        )
         for key in shared
         if after[key].fits and before[key].fits
     ]
@@ -109,9 +131,15 @@ def grids(found: Difference) -> list[Grid]:
 def plain(found: Difference) -> dict[str, object]:
     """The same for a program: words, numbers and names, nothing formatted."""
     return {
+        "remarks": found.remarks,
         "changes": changes(found),
         "accuracy": [
-            {"cell": verdict.pair.where, "verdict": verdict.word, "points": verdict.points}
+            {
+                "cell": verdict.pair.where,
+                "verdict": verdict.word,
+                "points": verdict.points,
+                "not_judged": verdict.pair.barred,
+            }
             for verdict in found.accuracy
         ],
         "time": [
@@ -122,6 +150,7 @@ def plain(found: Difference) -> dict[str, object]:
                 "phase": verdict.timed.phase,
                 "verdict": verdict.word,
                 "ratio": verdict.ratio,
+                "not_judged": verdict.pair.barred,
             }
             for verdict in found.time
         ],
@@ -164,7 +193,24 @@ def _times(results: Results, before: Cell, after: Cell) -> Iterator[tuple[Pair, 
         old, new = _rounds(before, timed), _rounds(after, timed)
         if old and new:
             unpaired = {-1 - number: seconds for number, seconds in old.items()}
-            yield Pair("after", "before", str(after.key), new, unpaired), timed
+            yield Pair(*NAMES, str(after.key), new, unpaired, barred=_moved(before, after, timed.threads)), timed
+
+
+def _moved(before: Cell, after: Cell, threads: int) -> str:
+    """That the two were timed on different machines, or nothing."""
+    old, new = _machines(before, threads), _machines(after, threads)
+    return "" if old == new else f"before was timed on {joined(old)}, after on {joined(new)}"
+
+
+def _machines(cell: Cell, threads: int) -> list[str]:
+    """ "bench-1 (AMD EPYC, 2 cores)"; of one machine all that its records tell."""
+    return sorted(
+        {
+            "{host} ({device}, {cores} cores)".format_map(defaultdict(lambda: "unknown", record.environment))
+            for record in cell.records
+            if isinstance(record.job, SpeedJob) and isinstance(record.outcome, Timed) and record.job.threads == threads
+        }
+    )
 
 
 def _rounds(cell: Cell, timed: TimedPhase) -> Series:
