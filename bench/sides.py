@@ -1,6 +1,7 @@
 """What `bench compare` sets side by side: results folders, folders at a commit, or two commits in every experiment.
 
-No git is asked: every record says at which commit it was made.
+No git is asked: every record says at which commit it was made, and whether what was committed had been changed by then.
+Of a commit its own code counts, and changed code only where there is nothing else; that there is any is said.
 """
 
 import re
@@ -56,9 +57,27 @@ class Side:
 
     experiment: Experiment
     records: tuple[Record, ...]
+    remark: str = ""  # what of a commit's records was made with uncommitted changes
+
+    @classmethod
+    def at(cls, commit: str, experiment: Experiment, records: Iterable[Record]) -> Self:
+        """What was recorded at a commit."""
+        made = _made_at(commit, records)
+        unchanged = tuple(record for record in made if record.environment.get("dirty") != "yes")
+        if len(unchanged) == len(made):
+            return cls(experiment, made)
+        counts = "left out" if unchanged else "all that there is, so that the difference may be theirs"
+        told = f"what was recorded at {commit[:SHOWN_DIGITS]} with uncommitted changes is {counts}"
+        return cls(experiment, unchanged or made, told)
 
 
 Pair = tuple[Side, Side]
+
+
+def remarks(pair: Pair) -> tuple[str, ...]:
+    """What a reader should know of the two sides, in sentences."""
+    named = zip(("Before", "After"), pair, strict=True)
+    return tuple(f"{name}: {side.remark}." for name, side in named if side.remark)
 
 
 def pairs(before: Named, after: Named, results: Path) -> dict[str, Pair]:
@@ -86,7 +105,7 @@ def _side(named: Named) -> Side:
     experiment, records = named.folder.experiment(), named.folder.records()
     if named.commit is None:
         return Side(experiment, tuple(records))
-    return Side(experiment, _made_at(_whole(named.commit, records, named.text), records))
+    return Side.at(_whole(named.commit, records, named.text), experiment, records)
 
 
 def _of_two_commits(both: Iterable[Named], results: Path) -> dict[str, Pair]:
@@ -99,7 +118,7 @@ def _of_two_commits(both: Iterable[Named], results: Path) -> dict[str, Pair]:
     commits = [_whole(named.commit or "", everything, str(results)) for named in both]
     found = {}
     for name, (experiment, records) in grids.items():
-        first, second = (Side(experiment, _made_at(commit, records)) for commit in commits)
+        first, second = (Side.at(commit, experiment, records) for commit in commits)
         if first.records and second.records:
             found[name] = first, second
     if not found:

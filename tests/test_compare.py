@@ -174,8 +174,9 @@ OLD, NEW, TWIN, FIRST = "1a2b" + 36 * "0", "c3d4" + 36 * "1", "c3d4" + 36 * "2",
 """Commits of no repository, so that git cannot be asked for them."""
 
 
-def made_at(commit, records):
-    return [one.model_copy(update={"environment": one.environment | {"commit": commit}}) for one in records]
+def made_at(commit, records, dirty="no"):
+    where = {"commit": commit, "dirty": dirty}
+    return [one.model_copy(update={"environment": one.environment | where}) for one in records]
 
 
 def kept(path, records):
@@ -215,6 +216,24 @@ def test_a_folder_at_two_commits_is_compared_by_what_was_recorded_last_at_each(a
     assert {one["verdict"] for one in found["accuracy"]} == {"equivalent"}
     assert cli.main(["compare", f"{at_work}@{NEW}", f"{at_work}@{OLD}"]) == cli.DONE
     assert "after is slower than before" in capsys.readouterr().out
+
+
+def test_of_a_commit_uncommitted_code_counts_only_where_there_is_no_other_and_it_is_said(tmp_path, capsys):
+    changed = made_at(NEW, MEANWHILE, dirty="yes")  # the newest
+    folder = kept(tmp_path / "default", [*made_at(OLD, SLOW, dirty="yes"), *made_at(NEW, FAST), *changed])
+    two = ["1a2b", "c3d4", "--results", str(tmp_path)]
+    said = [
+        "Before: what was recorded at 1a2b00000000 with uncommitted changes is all that there is, so that the "
+        "difference may be theirs.",
+        "After: what was recorded at c3d411111111 with uncommitted changes is left out.",
+        NOT_BESIDE,
+    ]
+    for found in (found_by([f"{folder}@1a2b", "c3d4"], capsys), found_by(two, capsys)["experiments"]["default"]):
+        assert ratios(found) == HALVED
+        assert found["remarks"] == said
+    assert cli.main(["compare", *two]) == cli.DONE
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if line in said] == said
 
 
 def test_a_commit_beside_a_folder_is_of_that_folder(at_work, tmp_path, capsys):

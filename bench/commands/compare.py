@@ -55,10 +55,11 @@ def _judged(pairs: dict[str, sides.Pair]) -> "dict[str, Difference]":
     from bench.report import difference  # SciPy, which a mistake need not wait for
     from bench.report.results import Results
 
-    return {
-        name: difference.difference(*(Results.of(side.experiment, side.records) for side in pair))
-        for name, pair in pairs.items()
-    }
+    def judged(pair: sides.Pair) -> difference.Difference:
+        first, second = (Results.of(side.experiment, side.records) for side in pair)
+        return difference.difference(first, second, sides.remarks(pair))
+
+    return {name: judged(pair) for name, pair in pairs.items()}
 
 
 def _plain(found: "dict[str, Difference]", *, is_one: bool) -> dict[str, object]:

@@ -55,6 +55,7 @@ class Difference:
     only_second: tuple[CellKey, ...]
     lost: tuple[Lost, ...]
     is_asked_alike: bool  # otherwise a difference may be that of the settings
+    of_sides: tuple[str, ...] = ()  # what is to be known of the two, in sentences
 
     @property
     def remarks(self) -> list[str]:
@@ -62,6 +63,7 @@ class Difference:
         return list(self._doubts())
 
     def _doubts(self) -> Iterator[str]:
+        yield from self.of_sides
         if not self.is_asked_alike:
             yield "The two were asked with different settings: a difference may be theirs."
         if any(not verdict.pair.barred for verdict in self.time):
@@ -73,8 +75,14 @@ class Difference:
         return bool(self.accuracy or self.time or self.lost)
 
 
-def difference(first: Results, second: Results) -> Difference:
-    """Judge every cell that both have, with the margins and the level of the second."""
+def difference(first: Results, second: Results, of_sides: tuple[str, ...] = ()) -> Difference:
+    """Judge every cell that both have, with the margins and the level of the second.
+
+    Args:
+        first: what was before.
+        second: what came after.
+        of_sides: what is to be known of the two besides, in sentences.
+    """
     before, after = _measured(first), _measured(second)
     shared = [key for key in after if key in before]
     statistics = second.experiment.statistics
@@ -97,6 +105,7 @@ def difference(first: Results, second: Results) -> Difference:
         tuple(key for key in after if key not in before),
         tuple(found for key in shared if (found := _lost(first, before[key], after[key]))),
         _asked(first) == _asked(second),
+        of_sides,
     )
 
 
