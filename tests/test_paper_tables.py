@@ -124,6 +124,14 @@ def test_the_markdown_names_source_rule_verdicts_and_how_to_run_one_row(finished
     assert "--only ours/gat/blocks/scatter" in text
 
 
+def test_under_a_table_stands_where_looking_again_costs_something(finished):
+    _, _, folder = finished
+    for text in ((folder / "table.md").read_text(), (folder / "report.html").read_text()):
+        assert "by an interval from the published s, looking again costs no error" in text
+        assert "one from our own (*) covers slightly less than it says" in text
+        assert "a figure to plan by, and none is added for it" in text
+
+
 def test_the_overview_names_the_rows_of_each_verdict(finished):
     """A verdict without a name says nothing to who does not open the table."""
     _, _, folder = finished

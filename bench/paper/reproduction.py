@@ -8,13 +8,20 @@ falls with 95 % probability into the prediction interval
 and the 95 % interval of our own mean is  mean ± h,  h = t(0.975; m-1) s_ours / sqrt(m).
 
 1. `undecided` until h is at most the limit: `width` published standard deviations (one by default). Seeds are added for
-   this reason only. It looks at the spread of our runs, never at their distance from v: for normal data the two are
-   independent, so however often it is looked at, the verdict that follows has the error rate of a single look.
+   this reason only. It looks at the spread of our runs, never at the distance of their mean from v: for normal data the
+   two are independent, so however often it is looked at, the verdict by an interval from the published s has the error
+   rate of a single look.
 2. Then `reproduced` if our mean lies inside the prediction interval, else `not reproduced`.
 
-Where the paper gives no standard deviation, ours takes its place in the interval, which says so, and the verdict is one
-of equivalence: `reproduced` if the 90 % interval of our mean (two one-sided tests at 5 %) lies within v ± (margin + e),
-`not reproduced` if the 95 % interval lies wholly outside, `undecided` else; the limit for h is then half the margin.
+Where the paper gives no standard deviation, or not of how many runs, ours takes its place in the interval, which says
+so, and df is m-1. As seeds end where our spread happens to look small, this interval and h, too, cover slightly less
+than they say.
+
+Where the paper gives no standard deviation, the verdict is one of equivalence: `reproduced` if the 90 % interval of our
+mean (two one-sided tests at 5 %) lies within v ± (margin + e), `not reproduced` if the 95 % interval lies wholly
+outside, `undecided` else; the limit for h is then half the margin. Within the limit no seeds are added: how many more
+an `undecided` asks for follows from the distance from v, and is a figure to plan the next experiment by. Who adds them
+for it takes a second look, and a further one has no longer the error rate of the first.
 
 An ordering (GATv2 above GAT) is judged at the paper's own number of runs and not before: `reproduced` if the one-sided
 test for the paper's direction has p < 0.05, paired where both have the same seeds, else Welch's. Where the paper claims

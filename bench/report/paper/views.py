@@ -17,13 +17,15 @@ from bench.report.wording import Footnotes
 RULE = (
     "The prediction interval is where the mean of as many runs as ours should fall with 95 % probability if they are "
     "runs of the published experiment: v ± (t s √(1/n + 1/m) + e), with the published mean v and standard deviation s "
-    "(ours where none was published: marked *), n published and m own runs, and e the rounding of the printed value or "
-    "the error of reading a picture.",
+    "(ours where none was published, or not of how many runs: marked *), n published and m own runs, and e the "
+    "rounding of the printed value or the error of reading a picture.",
     "Undecided until the 95 % interval of our own mean (in brackets) is narrow enough: no further either way than "
     "{width} published standard deviation, after at least {least} seeds. Seeds are added for that reason only, which "
-    "looks at the spread of our runs and not at their distance from the published value: looking again costs no error. "
-    "Then reproduced inside the prediction interval, not reproduced outside. Without a published standard deviation: "
-    "equivalence within {margin}.",
+    "looks at the spread of our runs and not at their distance from the published value: by an interval from the "
+    "published s, looking again costs no error; one from our own (*) covers slightly less than it says, as seeds end "
+    "where that looks small. Then reproduced inside the prediction interval, not reproduced outside. Without a "
+    "published standard deviation: equivalence within {margin}. The seeds that such a row still asks for once the "
+    "interval is narrow follow from the distance: a figure to plan by, and none is added for it.",
     "The ordering of two methods is judged at the paper's number of runs and not before, by a one-sided test at 5 % in "
     "the paper's direction, paired by seed (Welch's without shared seeds); what the paper claims of other data only, "
     "at the number of runs that the file declares, by p after Holm over all that is held against the claim. Unverified "
