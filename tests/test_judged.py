@@ -1,5 +1,6 @@
 """What may be judged: no survivors of failed seeds, no rounds of different days, no early look without a mark."""
 
+import re
 from typing import Any
 
 import pytest
@@ -179,3 +180,70 @@ def test_between_equals_the_ratio_to_the_better_of_two_rivals_is_one():
         statistics={"rivals": ("scatter", "pyg")},
     )
     assert throughput.against_rivals(found, found.cells[2], "as_shipped", 1, "train").ratio == pytest.approx(1.0)
+
+
+def of_steps(found: Results) -> list[str]:
+    return [sentence for sentence in headlines.headlines(found) if sentence.startswith("Training step on")]
+
+
+def without_intervals(sentence: str) -> str:
+    return re.sub(r"\s× \[[^]]+\]", " ×", sentence)
+
+
+def test_the_fastest_is_whom_the_verdicts_call_so_and_not_who_has_the_least_median():
+    machine = [0.001] * 4 + [0.010] + [0.020] * 4
+    turns = [minutes(*range(start, 54 + start, 6)) for start in (0, 1, 2)]
+    found = results(
+        [
+            *timed("scatter", machine, turns[0]),
+            *timed("pyg", [0.99 * s if s == 0.010 else 1.3 * s for s in machine], turns[1]),
+            *timed("dgl", [3 * s for s in machine], turns[2]),
+        ],
+        backends=("scatter", "pyg", "dgl"),
+        timing=Timing(rounds=9),
+    )
+    (sentence,) = of_steps(found)
+    assert without_intervals(sentence).endswith(": scatter is 1.26 × faster than pyg and 3.00 × faster than dgl.")
+
+
+def test_where_each_is_slower_than_one_of_the_others_all_are_named():
+    """Each pair was timed side by side on one day, while the third was away."""
+    fast, slow = [0.010] * 3, [0.020] * 3
+    first, second = (0, 4, 8), (2, 6, 10)
+    days = {
+        "scatter": [*minutes(*first, day=1), *minutes(*first, day=15), *minutes(*second, day=3)],
+        "pyg": [*minutes(*second, day=1), *minutes(*first, day=2), *minutes(*first, day=16)],
+        "dgl": [*minutes(*first, day=14), *minutes(*second, day=2), *minutes(*first, day=3)],
+    }
+    steps = {"scatter": fast + fast + slow, "pyg": slow + fast + fast, "dgl": fast + slow + fast}
+    found = results(
+        [record for name, begun in days.items() for record in timed(name, steps[name], begun)],
+        backends=tuple(days),
+        timing=Timing(rounds=9),
+    )
+    (sentence,) = of_steps(found)
+    said = r": (\w+) is 2\.00 × faster than \w+; \1 is 2\.00 × slower than \w+\.$"
+    assert re.search(said, without_intervals(sentence))
+    assert all(name in sentence for name in days)
+
+
+def test_who_shares_a_measurement_with_another_track_is_named_on_both():
+    turns = [minutes(0, 10, 20, 30), minutes(1, 11, 21, 31), minutes(2, 12, 22, 32)]
+    alike = [*timed("scatter", STEPS, turns[0]), *timed("dgl", [4 * s for s in STEPS], turns[2])]
+    once = {"same_as": {"same_input": "as_shipped"}}
+    apart = [
+        build.speed(build.key("pyg"), number, {"as_shipped": 8 * seconds, "same_input": 2 * seconds})
+        for number, seconds in enumerate(STEPS)
+    ]
+    found = results(
+        [
+            *[record.model_copy(update={"outcome": record.outcome.model_copy(update=once)}) for record in alike],
+            *[record.model_copy(update={"started_utc": at}) for record, at in zip(apart, turns[1], strict=True)],
+        ],
+        backends=("scatter", "pyg", "dgl"),
+    )
+    assert [without_intervals(sentence) for sentence in of_steps(found)] == [
+        f"Training step on gat · cora · cpu ({track}, 1 thread): scatter is {times} × faster than pyg and 4.00 × "
+        "faster than dgl."
+        for track, times in (("as shipped", "8.00"), ("same input", "2.00"))
+    ]

@@ -4,7 +4,10 @@ Nothing is judged here. Pairs that had the same verdict at the same place become
 the fastest back end's verdicts are told: the rest stand in the tables.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from bench.config import thread_name
 from bench.judging import Pair
@@ -19,7 +22,7 @@ from bench.verdicts import AccuracyVerdict, TimeVerdict
 def headlines(results: Results) -> list[str]:
     """Accuracy of back ends, the fastest back end, accuracy of operators; nothing where nothing was compared."""
     found = results.comparisons
-    return [*_accuracies(found.accuracy), *_fastest(results), *_operators(found.operators), *distrust(results)]
+    return [*_accuracies(found.accuracy), *_steps(results), *_operators(found.operators), *distrust(results)]
 
 
 def _accuracies(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
@@ -56,7 +59,7 @@ def _operators(verdicts: Sequence[AccuracyVerdict]) -> Iterator[str]:
         yield f"{relation}: {'; '.join(places)}."
 
 
-def _fastest(results: Results) -> Iterator[str]:
+def _steps(results: Results) -> Iterator[str]:
     """For each track at the first thread count: the fastest back end's training step against each other's.
 
     Who does another amount of work stands in the tables, with a note, and is not told of beside the others.
@@ -66,48 +69,72 @@ def _fastest(results: Results) -> Iterator[str]:
         verdict
         for verdict in results.comparisons.time
         if verdict.timed.phase == "train" and verdict.timed.threads == threads
-        if not any(map(other_work, (verdict.pair.first, verdict.pair.second)))
+        if not any(map(other_work, _sides(verdict.pair)))
     ]
     for where in dict.fromkeys(verdict.pair.where for verdict in verdicts):
         for track in results.experiment.timing.tracks:
-            here = [verdict for verdict in verdicts if (verdict.pair.where, verdict.timed.track) == (where, track)]
-            if here:
+            if here := _on(track, [verdict for verdict in verdicts if verdict.pair.where == where]):
                 place = f"{where} ({TRACKS[track]}, {thread_name(threads)})"
                 yield f"Training step on {place}: {_of_fastest(here)}."
 
 
+def _on(track: str, verdicts: Sequence[TimeVerdict]) -> list[TimeVerdict]:
+    """A track's verdicts; on two that both share their measurement with another track, there is one on that track."""
+    own = [verdict for verdict in verdicts if verdict.timed.track == track]
+    names = {name for verdict in own for name in _sides(verdict.pair)}
+    told = [_sides(verdict.pair) for verdict in own]
+    shared = [verdict for verdict in verdicts if _sides(verdict.pair) not in told]
+    return [*own, *(verdict for verdict in shared if names.issuperset(_sides(verdict.pair)))]
+
+
 def _of_fastest(verdicts: Sequence[TimeVerdict]) -> str:
-    fastest = _with_least_time(verdicts)
-    own = [verdict for verdict in verdicts if fastest in (verdict.pair.first, verdict.pair.second)]
-    faster = [
-        f"{_times(verdict, fastest)} faster than {_other(verdict.pair, fastest)}"
-        for verdict in own
-        if verdict.word == ("faster" if verdict.pair.first == fastest else "slower")
-    ]
-    equal = [_other(verdict.pair, fastest) for verdict in own if verdict.word == "equal"]
-    apart = [_other(verdict.pair, fastest) for verdict in own if verdict.pair.barred]
-    undecided = [
-        _other(verdict.pair, fastest) for verdict in own if verdict.word == "undecided" and not verdict.pair.barred
-    ]
+    """The verdict on the fastest against each of the others."""
+    fastest = _fastest(verdicts)
+    found: dict[str, list[tuple[str, TimeVerdict]]] = defaultdict(list)
+    for verdict in verdicts:
+        if fastest in _sides(verdict.pair):
+            found[_word(verdict, fastest)].append((_other(verdict.pair, fastest), verdict))
+    others = {word: joined([other for other, _ in pairs]) for word, pairs in found.items()}
+    faster = [f"{_times(verdict, fastest)} faster than {other}" for other, verdict in found["faster"]]
+    slower = [f"{_times(verdict, other)} slower than {other}" for other, verdict in found["slower"]]
     parts = [
         f"{fastest} is {joined(faster)}" if faster else "",
-        f"{fastest} and {joined(equal)} take equally long" if equal else "",
-        f"{fastest} is not yet told apart from {joined(undecided)}" if undecided else "",
-        f"{fastest} was not timed side by side with {joined(apart)}" if apart else "",
+        f"{fastest} and {others['equal']} take equally long" if "equal" in others else "",
+        f"{fastest} is not yet told apart from {others['undecided']}" if "undecided" in others else "",
+        f"{fastest} was not timed side by side with {others['apart']}" if "apart" in others else "",
+        f"{fastest} is {joined(slower)}" if slower else "",
     ]
-    return "; ".join(part for part in parts if part) or f"{fastest} has the least time, but no verdict bears it out"
+    return "; ".join(part for part in parts if part)
 
 
-def _with_least_time(verdicts: Sequence[TimeVerdict]) -> str:
-    series = {
-        name: values
-        for verdict in verdicts
-        for name, values in (
-            (verdict.pair.first, verdict.pair.first_values),
-            (verdict.pair.second, verdict.pair.second_values),
-        )
-    }
-    return min(series, key=lambda name: median(list(series[name].values())))
+def _fastest(verdicts: Sequence[TimeVerdict]) -> str:
+    """Whom the fewest verdicts call slower and the most faster; of several, who takes the least time beside the others.
+
+    There may be nobody whom none calls slower: each pair is judged by the rounds that the two share.
+    """
+
+    def rank(name: str) -> tuple[int, int, float]:
+        own = [verdict for verdict in verdicts if name in _sides(verdict.pair)]
+        words = [_word(verdict, name) for verdict in own]
+        return words.count("slower"), -words.count("faster"), fmean(_log_ratio(verdict, name) for verdict in own)
+
+    return min(dict.fromkeys(name for verdict in verdicts for name in _sides(verdict.pair)), key=rank)
+
+
+def _word(verdict: TimeVerdict, name: str) -> str:
+    """The verdict on one of the two, or that there is none since they were timed apart."""
+    if verdict.pair.barred:
+        return "apart"
+    turned = {"faster": "slower", "slower": "faster"}
+    return verdict.word if verdict.pair.first == name else turned.get(verdict.word, verdict.word)
+
+
+def _log_ratio(verdict: TimeVerdict, name: str) -> float:
+    """Of one's time to the other's: as the verdict has it, or else that of the medians."""
+    pair = verdict.pair
+    medians = [median(list(values.values())) for values in (pair.first_values, pair.second_values)]
+    ratio = math.log(verdict.ratio or medians[0] / medians[1])
+    return ratio if pair.first == name else -ratio
 
 
 def _times(verdict: TimeVerdict, fastest: str) -> str:
@@ -152,6 +179,10 @@ def _names(verdicts: Sequence[AccuracyVerdict]) -> list[str]:
 
 def _both(pair: Pair) -> str:
     return f"{pair.second} and {pair.first}"
+
+
+def _sides(pair: Pair) -> tuple[str, str]:
+    return pair.first, pair.second
 
 
 def _other(pair: Pair, name: str) -> str:
