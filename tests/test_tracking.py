@@ -91,6 +91,23 @@ def test_accuracies_of_a_fit_are_percent(results):
     assert fit.data.metrics["curve/accuracy/validation_pct"] == pytest.approx(80.5)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "micro_f1", "roc_auc", "hits_at_50", "mrr"])
+def test_the_curve_of_a_share_is_in_percent_as_its_end_is_whatever_it_is_called(results, metric):
+    sync(
+        results, [with_curves(build.fit(PYG, 0, 0.8), {f"validation_{metric}": (0.5, 0.79), "train_loss": (1.5, 0.5)})]
+    )
+    metrics = by_name(jobs(results))[f"fit seed 0000 · {PYG}"].data.metrics
+    assert metrics[f"curve/validation_{metric}_pct"] == pytest.approx(metrics["accuracy_validation_pct"])
+    assert metrics["curve/train_loss"] == 0.5
+
+
+def test_the_curve_of_an_error_is_in_its_own_unit(results):
+    record = with_curves(build.fit(PYG, 0, 0.8), {"validation_mae": (1.5, 0.79)})
+    sync(results, [record.model_copy(update={"outcome": record.outcome.model_copy(update={"is_error": True})})])
+    metrics = by_name(jobs(results))[f"fit seed 0000 · {PYG}"].data.metrics
+    assert metrics["curve/validation_mae"] == metrics["error_validation"] == pytest.approx(0.79)
+
+
 def test_curves_are_complete_and_their_times_lie_within_the_job(results):
     curve = tuple(1 / epoch for epoch in range(1, 701))
     record = with_curves(build.fit(PYG, 0, 0.8), {"train_loss": curve, "validation_loss": curve})

@@ -93,7 +93,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 _KEPT = "They are of the weights after `best_epoch` of `epochs`, which the stopping rule kept."
-_CURVES = "`curve/…`: losses and accuracies as training went on, under *Model metrics*."
+_CURVES = "`curve/…`: losses and scores as training went on, under *Model metrics*."
 _HEADS_LISTED = (
     "`attention.csv`: for each head Kendall's tau of two targets' rankings of their sources (1: all rank alike, which "
     "is static attention) and the entropy as a share of that of uniform attention."

@@ -1,7 +1,7 @@
 """The metrics of a job's MLflow run: numbers, and series with one value per epoch or timing sample.
 
-Accuracies are in percent, times in ms, memory in MiB. What is not finite is left out: MLflow stores infinity as
-1.8e308, which flattens every chart; `record.json` beside it has all values.
+Accuracies and other shares are in percent, times in ms, memory in MiB. What is not finite is left out: MLflow stores
+infinity as 1.8e308, which flattens every chart; `record.json` beside it has all values.
 """
 
 import math
@@ -121,7 +121,7 @@ def _series(outcome: Outcome) -> dict[str, list[float]]:
     if isinstance(outcome, Attended):
         return _series(outcome.fitted)
     if isinstance(outcome, Fitted | LookedUp):
-        return dict(_curve(name, values) for name, values in outcome.curves.items())
+        return dict(_curve(name, values, _is_share(name, outcome)) for name, values in outcome.curves.items())
     if isinstance(outcome, Timed):
         return {
             name: values
@@ -132,10 +132,15 @@ def _series(outcome: Outcome) -> dict[str, list[float]]:
     return {}
 
 
-def _curve(name: str, values: Sequence[float]) -> tuple[str, list[float]]:
-    if "accuracy" in name:
-        return f"curve/{name}_pct", [value * 100 for value in values]
-    return f"curve/{name}", list(values)
+def _is_share(name: str, outcome: Fitted | LookedUp) -> bool:
+    """Whether a curve is of what is reported in percent: of a fit all but its losses, whatever its score is called."""
+    if isinstance(outcome, LookedUp):
+        return "accuracy" in name
+    return "loss" not in name and not outcome.is_error
+
+
+def _curve(name: str, values: Sequence[float], is_share: bool) -> tuple[str, list[float]]:
+    return (f"curve/{name}_pct", [value * 100 for value in values]) if is_share else (f"curve/{name}", list(values))
 
 
 def _samples(prefix: str, samples: Samples) -> Iterator[tuple[str, list[float]]]:

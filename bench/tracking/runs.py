@@ -23,7 +23,7 @@ from bench.tracking.pages import NOTE_TAG, JobsPage, cell_note
 from bench.tracking.points import Point, of_numbers, of_outcome, of_summary, of_trial, safe
 from bench.work import AttentionJob, CellKey, FitJob, Job, LookupJob, SpeedJob, TuneJob
 
-LAYOUT = "2"
+LAYOUT = "3"
 """Part of the identity of a job's or report's run: with another layout, the runs are written anew."""
 
 MAX_VALUE = 6000  # characters of a parameter or tag; MLflow cuts longer ones with a warning
