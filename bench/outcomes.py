@@ -108,11 +108,14 @@ class Timed(Frozen):
 
 
 class Trial(Frozen):
-    """One point of the search space; `values` maps a seed to its best validation accuracy."""
+    """One point of the search space; `values` maps a seed to its best validation accuracy.
+
+    One that was killed is none: it has no number, and its study proposes the point again.
+    """
 
     number: int
     settings: dict[str, Setting]
-    state: Literal["complete", "pruned", "failed"]
+    state: Literal["complete", "pruned"]
     values: dict[int, float]
     epochs: float  # mean over seeds
 

@@ -283,7 +283,7 @@ def test_a_self_test_that_was_asked_for_but_not_run_is_missed() -> None:
 def test_the_study_behind_the_settings_is_told() -> None:
     made = row([build.study(), build.fit(build.key(), 0, 0.8, tuned=build.TUNED)], asked=WHOLE)
     assert made.tuned == build.TUNED
-    assert made.tuning == "trial 1 of 3 (2 complete, 1 pruned, 0 failed), validation 82.00 %"
+    assert made.tuning == "trial 1 of 3 (2 complete, 1 pruned), validation 82.00 %"
 
 
 def test_operators_are_compared_within_a_back_end() -> None:

@@ -170,7 +170,7 @@ def tuning(cell: Cell) -> str:
     states = Counter(trial.state for trial in found.trials)
     return (
         f"trial {found.best_trial} of {len(found.trials)} "
-        f"({states['complete']} complete, {states['pruned']} pruned, {states['failed']} failed), "
+        f"({states['complete']} complete, {states['pruned']} pruned), "
         f"validation {100 * found.validation:.2f} %"
     )
 

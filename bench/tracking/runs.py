@@ -207,7 +207,7 @@ def _trials(record: Record, start_ms: int, end_ms: int) -> Iterator[Content]:
                 "level": "trial",
                 "phase": "tune",
                 "state": trial.state,
-                "status": "error" if trial.state == "failed" else "done",
+                "status": "done",
                 "best": "yes" if trial.number == record.outcome.best_trial else "no",
             },
             params=_texts(about | {"trial": trial.number} | trial.settings),
