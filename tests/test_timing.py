@@ -79,6 +79,27 @@ def test_a_step_too_slow_for_its_phase_is_still_sampled_twice():
     assert device.calls == len(measured.warmup) + FEWEST_SAMPLES
 
 
+def test_a_second_call_as_slow_as_the_first_is_a_sample_already():
+    device, measured = timed([30.0, 20.0, 25.0], max_phase_s=10.0)
+    assert (measured.warmup, measured.seconds) == ((30.0,), (20.0, 25.0))
+    assert device.calls == 3
+
+
+def test_compiling_for_longer_than_a_phase_leaves_its_warmup_and_its_samples_as_they_are():
+    _, compiled = timed(chain([50.0], repeat(0.01)), max_phase_s=10.0)
+    _, ready = timed(repeat(0.01), max_phase_s=10.0)
+    assert compiled.warmup[0] == 50.0
+    assert compiled.warmup[1:] == pytest.approx(ready.warmup)
+    assert compiled.seconds == pytest.approx(ready.seconds)
+    assert (compiled.steps, len(compiled.seconds)) == (10, 10)
+
+
+def test_a_second_call_that_is_too_short_for_a_sample_is_none():
+    _, measured = timed(chain([3.2], repeat(1.7)), min_sample_s=3.0, max_phase_s=6.0)
+    assert measured.steps == 2
+    assert measured.warmup == pytest.approx((3.2, 1.7, 1.7))
+
+
 def test_every_call_is_accounted_for():
     device, measured = timed(repeat(0.2), samples=4)
     assert device.calls == len(measured.warmup) + measured.steps * len(measured.seconds)

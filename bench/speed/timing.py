@@ -14,6 +14,7 @@ STEADY_WITHIN = 0.03  # two successive warm-up windows whose medians are closer 
 WINDOW = 3
 MOST_WARMUPS = 12
 FEWEST_SAMPLES = 2
+DONE_ONCE = 0.5  # a second call that takes less than this share of the first shows that most of that is done once
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,25 @@ def measure(
         period: so many calls belong together, as a pass over as many different inputs: no sample ends between them.
         samples: how many to take; fewer, but at least two, where they would exceed `max_phase_s`.
         min_sample_s: a sample makes as many calls as it takes to last this long.
-        max_phase_s: bound on warm-up plus samples, up to the last sample's own length.
+        max_phase_s: bound on warm-up plus samples, up to the last sample's own length; what is done once, as compiling,
+            does not count where it alone would leave no time to warm up.
     """
+    once: tuple[float, ...] = ()
     first_s = _sample(call, device, period)
+    if first_s * period >= max_phase_s / 2:
+        again_s = _sample(call, device, period)
+        if again_s >= DONE_ONCE * first_s and _steps(min_sample_s, again_s, period) == period:
+            others = [_sample(call, device, period) for _ in range(min(samples, FEWEST_SAMPLES) - 1)]
+            return Measured(period, (again_s, *others), (first_s,))  # slow as they are, no call is one too many
+        once, first_s = (first_s,), again_s
     steps = _steps(min_sample_s, first_s, period)
     more = _warm_up(call, device, steps, max_phase_s / 2 - first_s * period)
     left_s = max_phase_s - first_s * period - sum(more) * steps
-    # The first call includes what is done once, so calibrate again now that calls are warm.
+    # Even a short first call includes what is done once, so calibrate again by the last.
     warm_s = (more or [first_s])[-1]
     steps = _steps(min_sample_s, warm_s, period)
     count = min(samples, max(FEWEST_SAMPLES, int(left_s / (warm_s * steps))))
-    return Measured(steps, tuple(_sample(call, device, steps) for _ in range(count)), (first_s, *more))
+    return Measured(steps, tuple(_sample(call, device, steps) for _ in range(count)), (*once, first_s, *more))
 
 
 def _steps(min_sample_s: float, step_s: float, period: int) -> int:
