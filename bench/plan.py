@@ -144,9 +144,10 @@ class EpochCost:
         found: dict[CellKey, list[float]] = {}
         for record in records:
             if isinstance(record.outcome, Timed) and record.job.architecture == experiment.architecture:
-                track = record.outcome.track(preferred) or next(iter(record.outcome.tracks.values()))
-                steps_s = record.outcome.steps_per_epoch * statistics.median(track.train.seconds)
-                found.setdefault(record.key, []).append(steps_s + statistics.median(track.evaluate.seconds))
+                measured = record.outcome.track(preferred), *record.outcome.tracks.values()
+                if track := next(filter(None, measured), None):  # none, where the back end can take none that is asked
+                    steps_s = record.outcome.steps_per_epoch * statistics.median(track.train.seconds)
+                    found.setdefault(record.key, []).append(steps_s + statistics.median(track.evaluate.seconds))
         return cls({key: statistics.median(values) for key, values in found.items()})
 
     def fit_s(self, experiment: Experiment, cell: CellKey, epochs: float) -> float | None:

@@ -268,6 +268,17 @@ def test_faults_of_some_back_ends_are_results_and_the_others_finish(small, tmp_p
 
 
 @pytest.mark.usefixtures("foreign")
+def test_a_back_end_that_takes_no_track_that_is_asked_is_trained_and_its_times_say_why_there_are_none(small, tmp_path):
+    asked = changed(timed(small), backends=["picky"])
+    asked = changed(asked, timing=asked.timing.model_dump() | {"tracks": ["same_input"]})
+    errors, found, _ = run(asked, tmp_path)
+    assert errors == 0
+    assert [type(record.outcome) for record in found] == [Checked, Timed, Fitted, Fitted]
+    (row,) = rows(asked, found)
+    assert [speed.state.reason for speed in row.speeds] == ["picky takes dense features only"]
+
+
+@pytest.mark.usefixtures("foreign")
 def test_a_job_that_hangs_is_killed_at_its_limit(small, tmp_path):
     experiment = changed(small, backends=["hanging"], budget={"job_s": 20})
     _, found, _ = run(experiment, tmp_path)

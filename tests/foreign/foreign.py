@@ -130,6 +130,12 @@ class Absent(Foreign):
         return "foreign cannot be imported; install it"
 
 
+class Picky(Foreign):
+    """Takes dense features only."""
+
+    sparse_features = False
+
+
 class Twice(nn.Module):
     """Twice what is right."""
 
@@ -160,6 +166,7 @@ HOARDING = Hoarding("hoarding")
 LITTERING = Littering("littering")
 MEETING = Meeting("meeting")
 PARENT = Parent("parent")
+PICKY = Picky("picky")
 SHOT = Shot("shot")
 THROWING = Throwing("throwing")
 ABSENT = Absent("absent")
