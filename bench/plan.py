@@ -18,7 +18,7 @@ from bench.outcomes import Checked, Fitted, Timed, Tuned
 from bench.plugins import BACKENDS, DATASETS, OPERATORS
 from bench.records import Record
 from bench.training.network import layer_configs
-from bench.work import CellKey, FitJob, ParityJob, SpeedJob, TuneJob
+from bench.work import CellKey, FitJob, Job, ParityJob, SpeedJob, TuneJob
 
 
 def cells(experiment: Experiment) -> list[CellKey]:
@@ -179,12 +179,16 @@ def over_budget(experiment: Experiment, job: FitJob, cost: EpochCost, done: Mapp
 
 
 def expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Record]) -> tuple[float, str]:
-    """Epochs that other back ends took at the same settings, or the study's, or the most there can be."""
+    """Epochs that fits took which differ in back end, device or seed alone, or the study's, or the most there can be.
+
+    Where each cell has a study of its own, those of other cells have other settings, and it is the study that tells.
+    """
+    bases = {cell: basis(*cell) for cell in cells(experiment) if cell[1:3] == job.key[1:3]}
     taken = [
         record.outcome.epochs
         for record in done.values()
         if isinstance(record.outcome, Fitted)
-        and (record.key.operator, record.key.dataset) == (job.operator, job.dataset)
+        if _is_like(record.job, job) and record.job.basis == bases.get(record.key)
     ]
     if taken:
         return statistics.mean(taken), "as the other back ends took"
@@ -192,6 +196,15 @@ def expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Reco
     if tune and isinstance(tune.outcome, Tuned):
         return tune.outcome.trials[tune.outcome.best_trial].epochs, "as in the study"
     return job.training.max_epochs, "at most"
+
+
+def _is_like(other: Job, job: FitJob) -> bool:
+    """Whether another job trains on the same data as this one, and in the same way."""
+    return isinstance(other, FitJob) and _trained(other) == _trained(job)
+
+
+def _trained(job: FitJob) -> tuple[object, ...]:
+    return job.operator, job.dataset, job.protocol, job.architecture, job.training
 
 
 def _common(experiment: Experiment, cell: CellKey) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import pytest
 import record_builders as build
 
 from bench import plan
-from bench.config import Experiment
+from bench.basis import basis
+from bench.config import Architecture, Experiment, Protocol, Training
 from bench.durations import roughly
 from bench.work import CellKey
 
@@ -105,13 +106,46 @@ def test_an_epoch_of_many_steps_costs_as_many():
     assert epoch_s - step_s == pytest.approx(9 * 0.1)
 
 
-def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
-    experiment = grid(budget={"cell_fit_s": 60.0}, training={"max_epochs": 1000})
-    slow = CellKey("dense", "gat", "cora", "cpu")
+def epochs_of_a_dear_cell(**changes: object) -> str:
+    """What is said of them where another back end's fits of 201 epochs are on record, and how these were otherwise."""
+    experiment = grid(datasets=["cora"], budget={"cell_fit_s": 60.0})
+    slow, quick = CellKey("dense", "gat", "cora", "cpu"), build.key("pyg")
     (job, *_) = plan.fit_jobs(experiment, [slow], {})
-    taken = {str(seed): build.fit(build.key("pyg"), seed, 0.8) for seed in range(3)}
-    refused = plan.over_budget(experiment, job, plan.EpochCost({slow: 3.0}), taken)
-    assert "201 epochs (as the other back ends took" in refused
+    fits = [build.fit(quick, seed, 0.8, **({"basis": basis(*quick)} | changes)) for seed in range(3)]
+    refused = plan.over_budget(experiment, job, plan.EpochCost({slow: 3.0}), {fit.id: fit for fit in fits})
+    assert refused is not None
+    return refused
+
+
+def test_the_budget_learns_from_the_epochs_that_other_back_ends_took():
+    assert "201 epochs (as the other back ends took" in epochs_of_a_dear_cell()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": Training(max_epochs=300)},
+        {"training": Training(lr=0.1), "tuned": {"training.lr": 0.1}},
+        {"architecture": Architecture(heads=4)},
+        {"protocol": Protocol(edge_noise=0.5)},
+        {"basis": "another code"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_budget_learns_nothing_from_fits_of_other_settings_or_another_code(changes):
+    assert "1000 epochs (at most" in epochs_of_a_dear_cell(**changes)
+
+
+def test_a_cell_with_a_study_of_its_own_learns_from_that_and_not_from_cells_that_were_tuned_otherwise():
+    tuning = {"trials": 3, "seeds": [90], "scope": "cell", "space": build.SPACE}
+    experiment = grid(datasets=["cora"], budget={"cell_fit_s": 60.0}, tuning=tuning)
+    slow, quick = CellKey("dense", "gat", "cora", "cpu"), build.key("pyg")
+    (study,) = plan.tune_jobs(experiment, [slow])
+    tuned = build.record(study, build.study().outcome)
+    (job, *_) = plan.fit_jobs(experiment, [slow], {tuned.id: tuned})
+    others = build.fits(quick, [0.8], basis=basis(*quick), tuned={"training.lr": 0.05})
+    found = plan.expected_epochs(experiment, job, {record.id: record for record in [tuned, *others]})
+    assert found == (140, "as in the study")
 
 
 def test_durations_read_as_a_person_would_say_them():
