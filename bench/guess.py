@@ -72,15 +72,16 @@ def _phase_s(job: SpeedJob) -> float:
 def _epoch(job: SpeedJob | TuneJob | FitJob | AttentionJob) -> tuple[int, float]:
     """Steps of an epoch, and messages of each."""
     info, batches = DATASETS.get(job.dataset).info, job.training.batches
+    nodes, edges = info.size
     match batches:
         case WalkBatches():
             visited = batches.roots * (batches.length + 1)
-            steps, seen = batches.steps, visited * (info.nodes + info.edges) / info.nodes
+            steps, seen = batches.steps, visited * (nodes + edges) / nodes
         case NeighbourBatches():
-            steps = _bounded(info.nodes / batches.targets, batches.steps)
+            steps = _bounded(nodes / batches.targets, batches.steps)
             seen = _reached(batches.targets, batches.fanout)
         case LinkBatches():
-            steps = _bounded(info.edges / batches.links, batches.steps)
+            steps = _bounded(edges / batches.links, batches.steps)
             seen = _reached(4 * batches.links, batches.fanout) if batches.fanout else math.inf
         case _:
             steps, seen = 1, math.inf
@@ -112,7 +113,7 @@ def _reached(targets: int, fanout: tuple[int, ...]) -> float:
 def _whole(job: GraphJob) -> float:
     """Messages of a step on all of a data set."""
     info = DATASETS.get(job.dataset).info
-    return (info.nodes + info.edges) * _width(job, info)
+    return sum(info.size) * _width(job, info)
 
 
 def _width(job: GraphJob, info: DatasetInfo) -> int:

@@ -219,7 +219,7 @@ def _predicted_bytes(job: ParityJob) -> int:
     info = DATASETS.get(job.dataset).info
     backend, operator = BACKENDS.get(job.backend), OPERATORS.get(job.operator)
     configs = layer_configs(job.architecture, info.features, info.classes)
-    return sum(backend.memory_bytes(operator, config, info.nodes, info.edges) for config in configs)
+    return sum(backend.memory_bytes(operator, config, *info.size) for config in configs)
 
 
 def _speed_job(experiment: Experiment, stream: _Stream, round_: int, machine: Machine) -> SpeedJob:

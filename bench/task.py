@@ -63,6 +63,15 @@ class DatasetInfo:
     graphs: int = 1  # 0: many, and not known before they are loaded
     metric: str = ""  # one of `bench.training.objective.SCORES`; "": accuracy, or micro-F1 where nodes have many labels
     unit: float = 1.0  # what an error is counted in
+    # About as many as there are published to be, where that is not known before it is loaded: how long jobs take is
+    # guessed from it.
+    about_nodes: int = 0
+    about_edges: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Nodes and edges, as they are known or else about as many as published."""
+        return self.nodes or self.about_nodes, self.edges or self.about_edges
 
     @property
     def has_links(self) -> bool:

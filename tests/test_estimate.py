@@ -10,6 +10,7 @@ from bench.config import Experiment, Training
 from bench.estimate import Estimates, Forecast, side_by_side_s
 from bench.folder import SNAPSHOT
 from bench.outcomes import Fitted, NotDone
+from bench.plugins import DATASETS
 from bench.records import Record
 from bench.study_config import LookupModel, LookupTraining, StudyProtocol
 from bench.study_jobs import lookup_job
@@ -72,6 +73,18 @@ def test_a_step_on_a_part_of_a_graph_is_guessed_cheaper_than_one_on_all_of_it_an
     walks = {"by": "random walks", "roots": 50, "length": 2}
     assert guess.job_s(with_batches(**walks, steps=1)) < whole_s
     assert guess.job_s(with_batches(**walks, steps=20)) > guess.job_s(with_batches(**walks, steps=2))
+
+
+@pytest.mark.parametrize("name", DATASETS.names())
+def test_how_large_a_data_set_is_can_be_told_before_it_is_here(name):
+    nodes, edges = DATASETS.get(name).info.size
+    assert 0 < nodes < edges
+
+
+def test_a_data_set_whose_size_is_not_known_before_it_is_read_is_guessed_as_it_is_published():
+    assert guess.job_s(with_batches("qm9")) > guess.job_s(with_batches("ppi")) > guess.job_s(with_batches("pubmed"))
+    epoch, step = ({"by": "links", "links": 2**16, "steps": steps} for steps in (None, 1))
+    assert guess.job_s(with_batches("ogbl_collab", **epoch)) > 10 * guess.job_s(with_batches("ogbl_collab", **step))
 
 
 def test_a_slow_step_is_timed_for_longer_than_a_phase_is_allowed():

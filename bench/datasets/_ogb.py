@@ -57,6 +57,11 @@ class Layout:
         return f"{UPSTREAM}/{self.family}/{self.archive}.zip"
 
     @property
+    def both_ways(self) -> int:
+        """Edges as they are taken, but for self-loops and repetitions."""
+        return 2 * self.edges
+
+    @property
     def sizes(self) -> str:
         """The file that holds the number of nodes."""
         return "num-node-dict.csv.gz" if self.node_type else "num-node-list.csv.gz"

@@ -22,6 +22,7 @@ DATASET = OgbLinks(
         classes=0,
         splits=("time",),
         digest="",
+        about_edges=_layout.both_ways,
         metric="mrr",
     ),
     _layout.store("ogbl_citation2"),

@@ -22,6 +22,7 @@ DATASET = OgbLinks(
         classes=0,
         splits=("time",),
         digest="",
+        about_edges=_layout.both_ways,
         metric="hits_at_50",
     ),
     _layout.store("ogbl_collab"),

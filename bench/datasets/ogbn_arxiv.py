@@ -21,6 +21,7 @@ DATASET = Ogb(
         classes=40,
         splits=("time",),
         digest="",
+        about_edges=_layout.both_ways,
     ),
     _layout.store("ogbn_arxiv"),
     _layout,

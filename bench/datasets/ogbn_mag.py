@@ -31,6 +31,7 @@ DATASET = Ogb(
         classes=349,
         splits=("time",),
         digest="",
+        about_edges=_layout.both_ways,
     ),
     _layout.store("ogbn_mag"),
     _layout,

@@ -21,6 +21,7 @@ DATASET = Ogb(
         classes=47,
         splits=("sales_ranking",),
         digest="",
+        about_edges=_layout.both_ways,
     ),
     _layout.store("ogbn_products"),
     _layout,

@@ -54,6 +54,7 @@ DATASET = Proteins(
         classes=112,
         splits=("species",),
         digest="",
+        about_edges=_layout.both_ways,
         metric="roc_auc",
     ),
     _layout.store("ogbn_proteins"),

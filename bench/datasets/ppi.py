@@ -37,6 +37,7 @@ PARTS = ("train", "valid", "test")
 ARRAYS = ("feats", "labels", "graph_id")
 GRAPHS = (20, 2, 2)
 NODES = (44_906, 6_514, 5_524)
+LINKS = 818_716  # as the GAT paper counts them, Table 1
 FEATURES, LABELS = 50, 121
 
 Integers = npt.NDArray[np.int64]
@@ -167,6 +168,7 @@ DATASET = Ppi(
         splits=("public",),
         digest="",
         graphs=sum(GRAPHS),
+        about_edges=2 * LINKS,
     ),
     FileStore(
         name="ppi",
