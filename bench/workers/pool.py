@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 # on Cora then has 40,000 page faults or 450,000, up to a tenth of its time, by luck. So it keeps what it once had.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
+CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 VMSTAT = Path("/proc/vmstat")
 ATTEMPTS = 3
 BAD_ALLOC = "std::bad_alloc"  # what C++ says as it ends a process
@@ -182,12 +183,26 @@ def _temporary(folder: Path) -> dict[str, str]:
 
 
 def _oom_kills() -> int | None:
-    """Processes that the kernel has killed for memory so far, those in containers too; None where it does not say."""
-    try:
-        lines = VMSTAT.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+    """Processes that the kernel has killed for memory so far, as the first counter that there is says."""
+    for counter in _oom_counters():
+        with contextlib.suppress(OSError):
+            for line in counter.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return None
+
+
+def _oom_counters() -> Iterator[Path]:
+    """Of the control groups that this process lies in, as its children do, from the inmost; then the whole machine's.
+
+    What the last one counts may have been anybody's.
+    """
+    with contextlib.suppress(OSError):
+        for line in CGROUP.read_text().splitlines():
+            if line.startswith("0::/"):
+                inmost = CGROUPS / line.removeprefix("0::/")
+                yield from (group / "memory.events" for group in (inmost, *inmost.parents))
+    yield VMSTAT
 
 
 def _forward(stream: IO[str], answers: "queue.SimpleQueue[str | None]") -> None:
