@@ -3,11 +3,15 @@
 The digest is part of every job's identity, so a run after an upgrade or a change of the code repeats what the
 change may have moved, and a table never mixes two versions. Of the plug-ins only a job's own count: whoever adds a back
 end, an operator or a data set repeats nothing.
+
+A run reads the code once, and its jobs are imported by processes that start later: each is told what was read (`Code`),
+and runs no job of which the files on disk say something else by then.
 """
 
 import hashlib
 import os
 import platform
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +19,7 @@ from typing import NamedTuple
 from bench.environment import ROOT, versions
 from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
 from bench.sources import COMPILED, file_of, reached
-from bench.work import digest
+from bench.work import AttentionJob, Job, LookupJob, TuneJob, digest
 from implementations.contract import CONTRACT_VERSION, BuildsOn
 
 # What of `bench` can move a number when it changes; the rest only plans, shows or stores.
@@ -28,14 +32,41 @@ FOLLOWED = ("implementations", "bench/datasets", "bench/devices")
 
 # What a job is asked and answered with: a worker with another version of it would misunderstand.
 SPOKEN = (
-    "config.py", "study_config.py", "work.py", "outcomes.py",
+    "config.py", "study_config.py", "work.py", "outcomes.py", "basis.py", "saved_model.py",
     "workers/worker.py", "workers/pool.py", "workers/crew.py", "workers/dask_worker.py", "workers/workforce.py",
-    "saved_model.py",
 )  # fmt: skip
 LOOKUP = (
     "studies/lookup.py", "studies/lookup_data.py", "studies/lookup_model.py", "studies/attention_facts.py", "seeds.py",
 )  # fmt: skip
 ATTENTION = ("studies/attention.py", "studies/attention_facts.py")
+
+
+class Code(NamedTuple):
+    """Files of ours, and what they held when they were first asked for."""
+
+    files: tuple[str, ...]  # below the checkout
+    digest: str
+
+    @classmethod
+    def of(cls, paths: Iterable[Path]) -> "Code":
+        """What they hold now.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        found, digest_ = sorted(paths), hashlib.sha256()
+        files = tuple(str(path.relative_to(ROOT)) for path in found)
+        for name, path in zip(files, found, strict=True):
+            digest_.update(name.encode())
+            digest_.update(path.read_bytes())
+        return cls(files, digest_.hexdigest())
+
+    def is_on_disk(self) -> bool:
+        """Whether the files hold the same now."""
+        try:
+            return Code.of(ROOT / name for name in self.files) == self
+        except OSError:
+            return False
 
 
 class Machine(NamedTuple):
@@ -64,9 +95,18 @@ def _basis(backend: str | None, operator: str, dataset: str, device: str, data: 
             "contract": CONTRACT_VERSION,
             "dataset": data,
             "versions": versions(packages),
-            "code": _digest_of(code_of(backend, operator, dataset, device)),
+            "code": _code(backend, operator, dataset, device).digest,
         }
     )
+
+
+def code_behind(job: Job) -> tuple[Code, ...]:
+    """All code that a job's basis was made of in this process."""
+    if isinstance(job, LookupJob):
+        return (_code_in(LOOKUP),)
+    shared = isinstance(job, TuneJob) and job.shared
+    own = _code(None if shared else job.backend, job.operator, job.dataset, job.device)
+    return (own, _code_in(ATTENTION)) if isinstance(job, AttentionJob) else (own,)
 
 
 @cache
@@ -103,13 +143,21 @@ def build() -> dict[str, str]:
     return {"code": code_digest(modules)[:12], **public}
 
 
-@cache
 def code_digest(modules: tuple[str, ...]) -> str:
     """Over these files and folders of `bench`, all of it if one is "", and `implementations`."""
-    return _digest_of(frozenset([*_files(modules), *_sources(ROOT / "implementations")]))
+    return _code_in(modules).digest
 
 
 @cache
+def _code_in(modules: tuple[str, ...]) -> Code:
+    return Code.of({*_files(modules), *_sources(ROOT / "implementations")})
+
+
+@cache
+def _code(backend: str | None, operator: str, dataset: str, device: str) -> Code:
+    return Code.of(code_of(backend, operator, dataset, device))
+
+
 def code_of(backend: str | None, operator: str, dataset: str, device: str) -> frozenset[Path]:
     """The files that a job's outcome can hang on: those that measure, its own plug-ins', and what these import."""
     named = [
@@ -128,14 +176,6 @@ def _backends(name: str | None) -> list[str]:
         return []
     found = BACKENDS.get(name)
     return [name, found.builds_on] if isinstance(found, BuildsOn) else [name]
-
-
-def _digest_of(files: frozenset[Path]) -> str:
-    digest_ = hashlib.sha256()
-    for path in sorted(files):
-        digest_.update(str(path.relative_to(ROOT)).encode())
-        digest_.update(path.read_bytes())
-    return digest_.hexdigest()
 
 
 def _files(modules: tuple[str, ...]) -> list[Path]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import record_builders as build
 
-from bench import basis, saved_model
+from bench import basis, plan, saved_model
 from bench.work import FitJob
 from bench.workers.dask_worker import Introduction
 from bench.workers.worker import Done
@@ -19,7 +20,7 @@ CELL = ("pyg", "gat", "blocks", "cpu")
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     """What a process keeps of the digests, before and after."""
-    kept = (basis._basis, basis.code_of)
+    kept = (basis._basis, basis._code)
     for each in kept:
         each.cache_clear()
     yield
@@ -54,6 +55,7 @@ def test_a_changed_byte_and_a_renamed_file_of_its_code_make_a_number_stale(monke
     def digest() -> str:
         monkeypatch.setattr(basis, "code_of", lambda *cell: frozenset(tmp_path.iterdir()))
         basis._basis.cache_clear()
+        basis._code.cache_clear()
         return basis.basis(*CELL)
 
     monkeypatch.setattr(basis, "ROOT", tmp_path)
@@ -63,6 +65,31 @@ def test_a_changed_byte_and_a_renamed_file_of_its_code_make_a_number_stale(monke
     second = digest()
     (tmp_path / "code.py").rename(tmp_path / "other.py")
     assert len({first, second, digest()}) == 3
+
+
+def test_code_that_was_read_is_on_disk_until_a_file_of_it_is_changed_or_gone(monkeypatch, tmp_path):
+    monkeypatch.setattr(basis, "ROOT", tmp_path)
+    files = [tmp_path / name for name in ("one.py", "two.py")]
+    for file in files:
+        file.write_text("x = 1\n")
+    read = basis.Code.of(files)
+    (tmp_path / "three.py").write_text("x = 1\n")
+    assert read.is_on_disk()
+    files[1].write_text("x = 2\n")
+    assert not read.is_on_disk()
+    files[1].unlink()
+    assert not read.is_on_disk()
+
+
+def test_a_job_goes_with_the_code_that_its_basis_was_made_of_whatever_is_on_disk_by_now(monkeypatch, tmp_path):
+    monkeypatch.setattr(basis, "ROOT", tmp_path)
+    monkeypatch.setattr(basis, "code_of", lambda *cell: [tmp_path / "code.py"])
+    (tmp_path / "code.py").write_text("x = 1\n")
+    experiment = build.experiment(seeds=(0,))
+    (job, *_) = plan.fit_jobs(experiment, plan.cells(experiment), {})
+    assert all(code.is_on_disk() for code in basis.code_behind(job))
+    (tmp_path / "code.py").write_text("x = 2\n")
+    assert not any(code.is_on_disk() for code in basis.code_behind(job))
 
 
 def test_times_of_two_machines_are_never_one_measurement():

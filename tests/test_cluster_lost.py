@@ -15,6 +15,7 @@ from bench.errors import UserError
 from bench.outcomes import NotDone
 from bench.progress import title
 from bench.workers.dask_worker import Introduction
+from bench.workers.pool import CodeChanged
 from bench.workers.worker import Done
 from bench.workers.workforce import Terms
 
@@ -46,6 +47,16 @@ class Silence(Answer):
 
     def __init__(self) -> None:
         super().__init__(status="pending")
+
+
+class Refused(Answer):
+    """A job whose worker found another code on its disk."""
+
+    def __init__(self) -> None:
+        super().__init__(status="error")
+
+    def exception(self) -> Exception:
+        return CodeChanged("the code was changed")
 
 
 def fails(problem: Exception) -> Answer:
@@ -143,6 +154,11 @@ def test_a_network_that_comes_with_an_answer_is_kept_and_one_for_which_there_is_
         force = cluster_of(client, monkeypatch, terms=Terms(limit_s=1, models=str(folder)))
         assert [item for item in force.together([job], title) if item] == [(job, DONE)]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {f"{job.id}.pt": b"weights"}
+
+
+def test_a_worker_whose_code_was_changed_ends_the_run(monkeypatch):
+    with pytest.raises(CodeChanged):
+        list(cluster_of(Dask([Refused()]), monkeypatch).together(a_fit(), title))
 
 
 def test_a_job_whose_answer_is_lost_again_and_again_is_an_error(monkeypatch):

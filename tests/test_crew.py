@@ -7,13 +7,14 @@ from typing import Any
 import psutil
 import pytest
 
+from bench.basis import Code
 from bench.config import Experiment
 from bench.outcomes import Timed
 from bench.plan import cells, speed_jobs
 from bench.work import Job
 from bench.workers import crew as crews
 from bench.workers.crew import Crew
-from bench.workers.pool import Worker
+from bench.workers.pool import CodeChanged, Worker
 
 
 def jobs(count: int, **changes: Any) -> list[Job]:
@@ -108,6 +109,13 @@ def test_under_a_limit_of_memory_which_counts_what_a_job_loads_nothing_is_loaded
     found = [item for item in crew(memory_bytes=2**31).alone(jobs(1), str) if item]
     assert [type(done.outcome) for _, done in found] == [Timed]
     assert "start" not in dict(told)
+
+
+def test_a_process_that_finds_another_code_than_its_job_was_planned_with_runs_nothing(told):
+    planned = Code(("bench/rounds.py",), "of what it held before")
+    with pytest.raises(CodeChanged, match="the same command goes on with the code of now"):
+        list(crew(code=lambda job: [planned]).alone(jobs(1), str))
+    assert "ran" not in dict(told)
 
 
 def test_a_job_that_is_given_up_takes_its_process_along_and_the_next_on_its_slot_is_done():

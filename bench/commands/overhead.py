@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench.basis import basis
+from bench.basis import basis, code_behind
 from bench.cli import DONE, positive, say
 from bench.config import Architecture, Protocol, Training
 from bench.errors import UserError
@@ -89,7 +89,7 @@ def _ours(epochs: int, slot: str) -> Iterator[Fit]:
     )
 
     def fit() -> float:
-        done = worker.run(job, Place(slot), 3600, lambda text: None)
+        done = worker.run(job, code_behind(job), Place(slot), 3600, lambda text: None)
         if not isinstance(done.outcome, Fitted):
             raise UserError(f"the fit through the runner failed: {done.outcome}")
         return done.seconds

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench import saved_model
-from bench.basis import Machine, build
+from bench.basis import Machine, build, code_behind
 from bench.folder import write_atomically
 from bench.outcomes import NotDone
 from bench.plugins import DATASETS
@@ -157,6 +157,7 @@ class Cluster:
         return self._dask.client().submit(
             dask_worker.work,
             job.model_dump(mode="json"),
+            code_behind(job),
             self._terms,
             self._topic,
             key=f"{job.phase}-{job.id}-{self._run}-{self._stranded[job.id]}",
@@ -179,7 +180,7 @@ class Cluster:
         That its worker died at it again and again is an outcome, that the scheduler is gone is not.
 
         Raises:
-            UserError: the scheduler is gone.
+            UserError: the scheduler is gone, or the code was changed.
         """
         if answer := connection.fetched(flight):
             done, network = answer

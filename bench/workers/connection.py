@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.workers import dask_worker
 from bench.workers.crew import TICK_S
 from bench.workers.dask_worker import Introduction
+from bench.workers.pool import CodeChanged
 
 CONNECT_S = 10
 REFUSED_S = 3  # time for a scheduler that is just starting, where its machine says at once that there is none
@@ -121,8 +122,14 @@ def fetched(flight: Flight) -> tuple[dict[str, Any], bytes] | None:
 
 
 def fault(flight: Flight) -> str:
-    """Why a job that ended in an error did."""
+    """Why a job that ended in an error did.
+
+    Raises:
+        CodeChanged: that was not the job's.
+    """
     problem = flight.exception()
+    if isinstance(problem, CodeChanged):
+        raise problem
     if isinstance(problem, KilledWorker):
         return f"{problem.allowed_failures + 1} Dask workers died at it, the last on {problem.last_worker.host}"
     return f"the Dask worker could not run it: {problem!r}"

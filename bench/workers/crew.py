@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.basis import Machine, this_machine
+from bench.basis import Code, Machine, code_behind, this_machine
 from bench.rig import Place
 from bench.work import Job, SpeedJob
 from bench.workers.pool import Worker
@@ -27,6 +27,7 @@ class Crew:
     storage_url: str = ""
     memory_bytes: int | None = None
     models: str = ""  # folder for the networks that fits train
+    code: Callable[[Job], Sequence[Code]] = code_behind  # that a job was planned with
     at_work: dict[str, str] = field(default_factory=dict)
     _resting: dict[str, Worker] = field(default_factory=dict, init=False)  # by slot: starting one costs seconds
 
@@ -169,7 +170,8 @@ class _Hand(threading.Thread):
         name = self._title(job)
         self._show(name)
         place = Place(self._slot, self._crew.storage_url, self._crew.memory_bytes, self._crew.models)
-        done = self._worker.run(job, place, self._crew.limit_s, lambda text: self._show(f"{name}  {text}"))
+        code, limit_s = self._crew.code(job), self._crew.limit_s
+        done = self._worker.run(job, code, place, limit_s, lambda text: self._show(f"{name}  {text}"))
         self._finished.put((job, done))
 
     def _show(self, text: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import saved_model
-from bench.basis import Machine, build, this_machine
+from bench.basis import Code, Machine, build, this_machine
 from bench.plugins import DATASETS, DEVICES
 from bench.progress import title
 from bench.task import DataUnavailable
@@ -66,11 +66,12 @@ async def introduce(datasets: Sequence[str], *, dask_worker: "Worker") -> Introd
     return found
 
 
-def work(job: Mapping[str, Any], terms: Terms, topic: str) -> tuple[dict[str, Any], bytes]:
+def work(job: Mapping[str, Any], code: Sequence[Code], terms: Terms, topic: str) -> tuple[dict[str, Any], bytes]:
     """Run one job on a slot that nobody else uses; `bench.workers.worker.Done` as JSON, and a fit's network or nothing.
 
     Raises:
         Unwanted: the runner has gone or given the job up.
+        CodeChanged: the code on this machine is not the runner's by now.
     """
     asked = JOB.validate_python(job)
     desk = _Desk(topic)
@@ -78,9 +79,9 @@ def work(job: Mapping[str, Any], terms: Terms, topic: str) -> tuple[dict[str, An
     if isinstance(asked, SpeedJob):
         everything = [slot for device in DEVICES.names() for slot in _slots(device)]
         with slots.all_of(everything, desk.wanted):
-            return _run(asked, free[0], terms, desk)
+            return _run(asked, code, free[0], terms, desk)
     with slots.one_of(free, desk.wanted) as slot:
-        return _run(asked, slot, terms, desk)
+        return _run(asked, code, slot, terms, desk)
 
 
 def rest() -> None:
@@ -92,20 +93,20 @@ def rest() -> None:
 _crews: dict[str, Crew] = {}  # by slot: starting a child process costs seconds
 
 
-def _run(job: Job, slot: str, terms: Terms, desk: "_Desk") -> tuple[dict[str, Any], bytes]:
+def _run(job: Job, code: Sequence[Code], slot: str, terms: Terms, desk: "_Desk") -> tuple[dict[str, Any], bytes]:
     with tempfile.TemporaryDirectory() as models:
-        done = _at_work(job, slot, replace(terms, models=models if terms.models else ""), desk)
+        done = _at_work(job, code, slot, replace(terms, models=models if terms.models else ""), desk)
         path = saved_model.path(Path(models), job.id)
         network = path.read_bytes() if path.exists() else b""
     return done.model_dump(mode="json"), network
 
 
-def _at_work(job: Job, slot: str, terms: Terms, desk: "_Desk") -> Done:
+def _at_work(job: Job, code: Sequence[Code], slot: str, terms: Terms, desk: "_Desk") -> Done:
     crew = _crews.setdefault(slot, Crew(slots=lambda device: (slot,), limit_s=terms.limit_s))
     if crew.memory_bytes != terms.memory_bytes:
         crew.close()  # what rests there was limited for another run, and nothing lifts a process's limit of memory
     crew.limit_s, crew.storage_url, crew.memory_bytes = terms.limit_s, terms.storage_url, terms.memory_bytes
-    crew.models = terms.models
+    crew.models, crew.code = terms.models, lambda job: code
     run = crew.alone if isinstance(job, SpeedJob) else crew.together
     done: Done | None = None
     for item in run([job], title):

@@ -10,12 +10,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from bench.basis import Code
+from bench.errors import UserError
 from bench.outcomes import NotDone
 from bench.rig import Place
 from bench.work import Job
@@ -33,6 +35,10 @@ ATTEMPTS = 3
 BAD_ALLOC = "std::bad_alloc"  # what C++ says as it ends a process
 KILLED = NotDone(status="error", reason=f"somebody killed the job's process (signal 9), {ATTEMPTS} times in a row")
 OUT_OF_MEMORY = NotDone(status="out_of_memory", reason="the system killed the job (signal 9): memory had ended")
+
+
+class CodeChanged(UserError):
+    """The code on disk is not the one that a job was planned with."""
 
 
 class Worker:
@@ -60,22 +66,29 @@ class Worker:
             return False
         return True
 
-    def run(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
-        """Run one job; a crash or a timeout is an outcome, and a child that somebody killed is replaced."""
+    def run(
+        self, job: Job, code: Sequence[Code], place: Place, limit_s: float, on_progress: Callable[[str], None]
+    ) -> Done:
+        """Run one job; a crash or a timeout is an outcome, and a child that somebody killed is replaced.
+
+        Raises:
+            CodeChanged: the child found another code on disk than the job's.
+        """
+        request = {"job": job.model_dump(mode="json"), "code": code, "place": asdict(place)}
         for _ in range(ATTEMPTS):
             oom_kills = _oom_kills()
-            done = self._attempt(job, place, limit_s, on_progress)
+            done = self._attempt(request, limit_s, on_progress)
             if done.outcome != KILLED or self._given_up:
                 break
             if oom_kills is None or oom_kills != _oom_kills():
                 return done.model_copy(update={"outcome": OUT_OF_MEMORY})
         return done
 
-    def _attempt(self, job: Job, place: Place, limit_s: float, on_progress: Callable[[str], None]) -> Done:
+    def _attempt(self, request: dict[str, Any], limit_s: float, on_progress: Callable[[str], None]) -> Done:
         started, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         outcome = None
         try:
-            self._send({"job": job.model_dump(mode="json"), "place": asdict(place)})
+            self._send(request)
             while True:
                 line = self._answers.get(timeout=max(0.0, start + limit_s - time.monotonic()))
                 if line is None:
@@ -84,6 +97,11 @@ class Worker:
                 answer = json.loads(line)
                 if "done" in answer:
                     return Done.model_validate(answer["done"])
+                if "changed" in answer:
+                    raise CodeChanged(
+                        "the code was changed while the run went on; what was finished is recorded, and the same "
+                        "command goes on with the code of now"
+                    )
                 if "progress" in answer:  # else it says late that it was ready
                     on_progress(answer["progress"])
         except queue.Empty:

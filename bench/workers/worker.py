@@ -1,6 +1,7 @@
 """A child process that runs jobs: one JSON line in per job, progress lines and one outcome line out.
 
-Asked to, it imports and loads ahead of a job what that needs, and says when it is ready.
+Asked to, it imports and loads ahead of a job what that needs, and says when it is ready. It runs no job whose code on
+disk is not the one that the runner has planned it with, and says that instead.
 
 Never imports MLflow. Ends when its standard input does, so a killed runner leaves no worker behind.
 """
@@ -15,12 +16,14 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from bench import environment, jobs, rig
+from bench.basis import Code
 from bench.outcomes import Outcome
 from bench.plugins import BACKENDS, DEVICES
 from bench.work import Job, LookupJob
@@ -51,8 +54,19 @@ def main() -> None:
             _bring(JOB.validate_python(request["ahead"]))
             _answer(answers, {"ready": True})
             continue
-        done = _serve(JOB.validate_python(request["job"]), rig.Place(**request["place"]), answers)
+        job = JOB.validate_python(request["job"])
+        if not all(_is_planned(job.phase, Code(tuple(files), digest)) for files, digest in request["code"]):
+            _answer(answers, {"changed": True})
+            continue
+        done = _serve(job, rig.Place(**request["place"]), answers)
         _answer(answers, {"done": done.model_dump(mode="json")})
+
+
+# Only before the first job of a kind: what later ones of the same need is imported by then.
+@cache
+def _is_planned(phase: str, code: Code) -> bool:
+    del phase
+    return code.is_on_disk()
 
 
 def _bring(job: Job) -> None:
