@@ -292,6 +292,7 @@ def _environments() -> Iterator[Broken]:
         ("BENCH_RESULTS", "{folder}/file", ("run", "smoke")),
         ("BENCH_RESULTS", "{folder}/file/inside", ("run", "smoke")),
         ("BENCH_RESULTS", "/proc/nothing", ("run", "smoke")),
+        ("BENCH_LOCKS", "{folder}/file", ("run", "smoke")),
         ("PIP_ARGS", "--index-url 'http://unfinished", ("data", "citeseer", "--fetch")),
         ("XDG_CACHE_HOME", "{folder}/file", ("data", "cora_linqs", "--fetch")),
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon", run),

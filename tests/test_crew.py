@@ -1,7 +1,9 @@
 """Jobs that run alone: each in a fresh process, started ahead with a few others, and idle while another runs."""
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -13,8 +15,11 @@ from bench.outcomes import Timed
 from bench.plan import cells, speed_jobs
 from bench.work import Job
 from bench.workers import crew as crews
-from bench.workers.crew import Crew
+from bench.workers.crew import WAITS, Crew
+from bench.workers.engage import engage
 from bench.workers.pool import CodeChanged, Worker
+from bench.workers.slots import Claim, of_machine
+from bench.workers.workforce import Terms
 
 
 def jobs(count: int, **changes: Any) -> list[Job]:
@@ -116,6 +121,53 @@ def test_a_process_that_finds_another_code_than_its_job_was_planned_with_runs_no
     with pytest.raises(CodeChanged, match="the same command goes on with the code of now"):
         list(crew(code=lambda job: [planned]).alone(jobs(1), str))
     assert "ran" not in dict(told)
+
+
+@pytest.fixture
+def here() -> Iterator[Crew]:
+    """What a run has that is alone in its terminal, though not on its machine."""
+    with contextlib.closing(engage(Terms(limit_s=120), most=1)) as crew:
+        yield crew
+
+
+def test_a_job_waits_until_no_other_run_uses_its_slot_and_says_so(here, told):
+    (slot,) = here.slots("cpu")
+    with Claim([slot]) as other:
+        assert other.is_held()
+        run = here.together(jobs(1), str)
+        assert next(run) is None
+        assert (here.at_work, told) == ({slot: WAITS}, [])
+    assert [type(done.outcome) for _, done in filter(None, run)] == [Timed]
+    with Claim([slot]) as other:
+        assert other.is_held()
+
+
+def test_timing_waits_until_no_other_run_uses_any_slot_of_the_machine_and_lets_none_begin(here, told):
+    with Claim(of_machine()[-1:]) as other:
+        assert other.is_held()
+        run = here.alone(jobs(1), str)
+        assert next(run) is None
+        assert (list(here.at_work.values()), told) == ([WAITS], [])
+    found = []
+    for item in run:
+        found += [item] if item else []
+        if told and not found:
+            with Claim(of_machine()[-1:]) as other:
+                assert not other.is_held()
+    assert [type(done.outcome) for _, done in found] == [Timed]
+
+
+def test_a_run_that_ends_while_it_waits_or_times_holds_nothing_afterwards(here, told):
+    with Claim(of_machine()[-1:]) as other:
+        assert other.is_held()
+        for run in (here.alone(jobs(1), str), here.together(jobs(1), str)):
+            next(run)
+            run.close()
+    next(timing := here.alone(jobs(1), str))
+    here.close()
+    with Claim(of_machine()) as whole:
+        assert whole.is_held()
+    timing.close()
 
 
 def test_a_job_that_is_given_up_takes_its_process_along_and_the_next_on_its_slot_is_done():

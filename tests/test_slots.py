@@ -7,13 +7,13 @@ import sys
 import pytest
 from fault_tools import ROOT
 
+from bench.errors import UserError
 from bench.workers import slots
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv(slots.FOLDER, str(tmp_path))
 
 
 def wanted():
@@ -60,6 +60,37 @@ def test_who_wants_them_all_waits_for_the_last():
         slots.all_of(["cpu:0", "cpu:1"], Asked(2)).__enter__()
     with slots.all_of(["cpu:0", "cpu:1"], Asked(2)):
         pass
+
+
+def test_whoever_wants_a_slot_again_has_it_after_the_one_that_waits():
+    first, second, again = (slots.Claim(["cpu:0"]) for _ in range(3))
+    assert first.is_held()
+    assert not second.is_held()
+    first.release()
+    assert not again.is_held()
+    assert second.is_held()
+    second.release()
+    assert again.is_held()
+    again.release()
+
+
+def test_two_that_want_them_all_have_them_one_after_the_other_however_they_are_named():
+    busy = slots.Claim(["cpu:1"])
+    first, second = slots.Claim(["cpu:0", "cpu:1"]), slots.Claim(["cpu:1", "cpu:0"])
+    assert busy.is_held()
+    assert (first.is_held(), second.is_held()) == (False, False)
+    busy.release()
+    assert (second.is_held(), first.is_held()) == (False, True)
+    first.release()
+    assert second.is_held()
+    second.release()
+
+
+def test_a_folder_that_cannot_hold_locks_is_said_in_a_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(slots.FOLDER, str(tmp_path / "file"))
+    with pytest.raises(UserError, match=f"file: File exists; let {slots.FOLDER} name a folder"):
+        slots.Claim(["cpu:0"])
 
 
 def test_a_killed_process_gives_its_slot_back():

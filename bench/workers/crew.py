@@ -10,9 +10,11 @@ from bench.basis import Code, Machine, code_behind, this_machine
 from bench.rig import Place
 from bench.work import Job, SpeedJob
 from bench.workers.pool import Worker
+from bench.workers.slots import POLL_S, Claim, of_machine
 from bench.workers.worker import Done
 
 TICK_S = 0.25
+WAITS = "waits: another run is at work on this machine"
 AHEAD = 4  # processes at most that are started before their jobs: each holds libraries and data
 Finished = tuple[Job, Done]
 Results = queue.SimpleQueue[Finished | Exception]
@@ -20,16 +22,22 @@ Results = queue.SimpleQueue[Finished | Exception]
 
 @dataclass
 class Crew:
-    """Where jobs may run and under which limits. `at_work` says what each slot is doing now."""
+    """Where jobs may run and under which limits. `at_work` says what each slot is doing now.
+
+    On a machine that is shared with other runs a job waits until its slot is free, and one that runs alone until all
+    are; no limit of time counts that.
+    """
 
     slots: Callable[[str], Sequence[str]]  # device name -> its slots
     limit_s: float
     storage_url: str = ""
     memory_bytes: int | None = None
     models: str = ""  # folder for the networks that fits train
+    is_shared: bool = False  # else whoever has the crew holds the slots
     code: Callable[[Job], Sequence[Code]] = code_behind  # that a job was planned with
     at_work: dict[str, str] = field(default_factory=dict)
     _resting: dict[str, Worker] = field(default_factory=dict, init=False)  # by slot: starting one costs seconds
+    _machine: Claim = field(default_factory=lambda: Claim(()), init=False)
 
     def reach(self) -> None:
         """Nothing to do: it is here."""
@@ -54,10 +62,20 @@ class Crew:
         job needs, and then waits. So starting takes less time, and while one job runs the others' processes are idle.
         Under a limit of memory, which counts what a job loads, nothing is loaded ahead.
         """
-        self.close()
+        self._end_resting()
         few = min([AHEAD, *(len(self.slots(device)) for device in {job.device for job in jobs})])
         for first in range(0, len(jobs), few):
-            yield from self._in_processes_of_their_own(jobs[first : first + few], title)
+            with Claim(of_machine() if self.is_shared else ()) as self._machine:
+                yield from self._held(self._machine, self.slots(jobs[first].device)[0])
+                yield from self._in_processes_of_their_own(jobs[first : first + few], title)
+
+    def _held(self, claim: Claim, slot: str) -> Iterator[None]:
+        """Until it is."""
+        while not claim.is_held():
+            self.at_work[slot] = WAITS
+            yield None
+            time.sleep(POLL_S)
+        self.at_work.pop(slot, None)
 
     def _in_processes_of_their_own(self, jobs: Sequence[Job], title: Callable[[Job], str]) -> Iterator[Finished | None]:
         workers = [Worker(_threads(job)) for job in jobs]
@@ -66,8 +84,8 @@ class Crew:
                 yield from self._started(jobs, workers)
             for job, worker in zip(jobs, workers, strict=True):
                 self.rest(self.slots(job.device)[0], worker)
-                yield from self.together([job], title, most=1)
-                self.close()
+                yield from self._side_by_side([job], title, most=1)
+                self._end_resting()
         finally:
             for worker in workers:
                 worker.close()
@@ -90,9 +108,14 @@ class Crew:
 
         Yields None while nothing finishes. Leaving the loop early, by an exception or Ctrl-C, kills what is at work.
         """
+        return self._side_by_side(jobs, title, most, claims=self.is_shared)
+
+    def _side_by_side(
+        self, jobs: Sequence[Job], title: Callable[[Job], str], most: int | None, *, claims: bool = False
+    ) -> Iterator[Finished | None]:
         finished: Results = queue.SimpleQueue()
         hands = [
-            _Hand(self, slot, waiting, finished, title)
+            _Hand(self, slot, waiting, finished, title, claims)
             for device, waiting in _by_device(jobs).items()
             for slot in self.slots(device)[:most]
         ]
@@ -107,7 +130,11 @@ class Crew:
                 hand.stop()
 
     def close(self) -> None:
-        """End the processes that rest; the next job starts a new one."""
+        """End the processes that rest; the next job starts a new one. The machine is given back."""
+        self._end_resting()
+        self._machine.release()
+
+    def _end_resting(self) -> None:
         while self._resting:
             self._resting.popitem()[1].close()
 
@@ -130,9 +157,10 @@ class _Hand(threading.Thread):
         waiting: "queue.SimpleQueue[Job]",
         finished: Results,
         title: Callable[[Job], str],
+        claims: bool,
     ) -> None:
         super().__init__(daemon=True)
-        self._crew, self._slot, self._title = crew, slot, title
+        self._crew, self._slot, self._title, self._claims = crew, slot, title, claims
         self._waiting, self._finished = waiting, finished
         self._stopped = threading.Event()
         self._worker: Worker | None = None
@@ -140,8 +168,10 @@ class _Hand(threading.Thread):
     def run(self) -> None:
         """See the class."""
         try:
-            while not self._stopped.is_set():
-                self._one(self._waiting.get_nowait())
+            while not self._stopped.is_set() and not self._waiting.empty():
+                with Claim([self._slot] if self._claims else ()) as claim:
+                    if self._has(claim):
+                        self._one(self._waiting.get_nowait())
         except queue.Empty:
             pass
         except Exception as problem:  # noqa: BLE001 - no process could be started, say; the runner's thread raises it
@@ -161,6 +191,14 @@ class _Hand(threading.Thread):
         self.join()
         if at_hand is not None and (killed := self._crew.take(self._slot)) is not None:
             killed.close()  # for good: a crew may outlive its run, and every later job on the slot would die of it
+
+    def _has(self, claim: Claim) -> bool:
+        """Whether the slot is held before there is nothing left to do on it."""
+        while not claim.is_held():
+            self._show(WAITS)
+            if self._stopped.wait(POLL_S) or self._waiting.empty():
+                return False
+        return True
 
     def _one(self, job: Job) -> None:
         if self._worker is None:

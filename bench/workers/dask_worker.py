@@ -75,10 +75,9 @@ def work(job: Mapping[str, Any], code: Sequence[Code], terms: Terms, topic: str)
     """
     asked = JOB.validate_python(job)
     desk = _Desk(topic)
-    free = _slots(asked.device)
+    free = slots.of_device(asked.device)
     if isinstance(asked, SpeedJob):
-        everything = [slot for device in DEVICES.names() for slot in _slots(device)]
-        with slots.all_of(everything, desk.wanted):
+        with slots.all_of(slots.of_machine(), desk.wanted):
             return _run(asked, code, free[0], terms, desk)
     with slots.one_of(free, desk.wanted) as slot:
         return _run(asked, code, slot, terms, desk)
@@ -141,14 +140,9 @@ class _Desk:
             self._worker.log_event(self._topic, {"key": self._key, "where": where, "text": text})
 
 
-def _slots(device: str) -> tuple[str, ...]:
-    plugin = DEVICES.get(device)
-    return plugin.slots() if plugin.unavailable() is None else ()
-
-
 def _introduction(datasets: Sequence[str], nthreads: int) -> Introduction:
     lacking = {name: reason for name in datasets if (reason := _lacking(name))}
-    offered = {device: min(nthreads, number) for device in DEVICES.names() if (number := len(_slots(device)))}
+    offered = {device: min(nthreads, number) for device in DEVICES.names() if (number := len(slots.of_device(device)))}
     machines = {device: this_machine(device) for device in offered}
     return Introduction(platform.node(), machines, build(), offered, lacking)
 

@@ -36,4 +36,4 @@ def engage(
         plugin = DEVICES.get(device)
         return plugin.slots()[:most] if plugin.unavailable() is None else (f"{device}:0",)
 
-    return Crew(slots, terms.limit_s, terms.storage_url, terms.memory_bytes, terms.models)
+    return Crew(slots, terms.limit_s, terms.storage_url, terms.memory_bytes, terms.models, is_shared=True)
