@@ -193,8 +193,10 @@ def expected_epochs(experiment: Experiment, job: FitJob, done: Mapping[str, Reco
     if taken:
         return statistics.mean(taken), "as the other back ends took"
     tune = done.get(_tune_job(experiment, job.key).id) if experiment.tuning.trials else None
-    if tune and isinstance(tune.outcome, Tuned):
-        return tune.outcome.trials[tune.outcome.best_trial].epochs, "as in the study"
+    if tune and isinstance(tune.job, TuneJob) and isinstance(tune.outcome, Tuned):
+        epochs = tune.outcome.trials[tune.outcome.best_trial].epochs
+        if epochs < tune.job.training.max_epochs:  # else they ended there because the study's fits had to
+            return epochs, "as in the study"
     return job.training.max_epochs, "at most"
 
 

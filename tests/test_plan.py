@@ -136,16 +136,18 @@ def test_the_budget_learns_nothing_from_fits_of_other_settings_or_another_code(c
     assert "1000 epochs (at most" in epochs_of_a_dear_cell(**changes)
 
 
-def test_a_cell_with_a_study_of_its_own_learns_from_that_and_not_from_cells_that_were_tuned_otherwise():
-    tuning = {"trials": 3, "seeds": [90], "scope": "cell", "space": build.SPACE}
+@pytest.mark.parametrize(
+    ("most", "expected"), [(None, (140, "as in the study")), (140, (1000, "at most"))], ids=["at leisure", "cut short"]
+)
+def test_a_cell_with_a_study_of_its_own_learns_from_that_and_not_from_cells_that_were_tuned_otherwise(most, expected):
+    tuning = {"trials": 3, "seeds": [90], "scope": "cell", "space": build.SPACE, "max_epochs": most}
     experiment = grid(datasets=["cora"], budget={"cell_fit_s": 60.0}, tuning=tuning)
     slow, quick = CellKey("dense", "gat", "cora", "cpu"), build.key("pyg")
     (study,) = plan.tune_jobs(experiment, [slow])
     tuned = build.record(study, build.study().outcome)
     (job, *_) = plan.fit_jobs(experiment, [slow], {tuned.id: tuned})
     others = build.fits(quick, [0.8], basis=basis(*quick), tuned={"training.lr": 0.05})
-    found = plan.expected_epochs(experiment, job, {record.id: record for record in [tuned, *others]})
-    assert found == (140, "as in the study")
+    assert plan.expected_epochs(experiment, job, {record.id: record for record in [tuned, *others]}) == expected
 
 
 def test_durations_read_as_a_person_would_say_them():
