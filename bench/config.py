@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 # As the file writes them: neither true nor "8" is one.
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True)]
-Positive = Annotated[Number, Field(gt=0)]
 Probability = Annotated[Number, Field(ge=0, lt=1)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 # A number beyond is a slip of the finger, and would be met as a loop without end or a list larger than memory.
 Count = Annotated[Whole, Field(ge=1, le=10**9)]
+Positive = Annotated[Number, Field(gt=0, le=10**9)]
 Many = Annotated[Whole, Field(ge=1, le=10**4)]
 Setting = int | float | str | bool
 Track = Literal["as_shipped", "same_input"]

@@ -12,6 +12,7 @@ from bench.plugins import DATASETS
 from bench.speed.timing import FEWEST_SAMPLES, WINDOW
 from bench.task import DatasetInfo
 from bench.training.network import layer_configs
+from bench.training.parts import MOST_NODES
 from bench.work import AttentionJob, FitJob, GridJob, Job, LookupJob, ParityJob, SpeedJob, TuneJob
 
 # Seconds per message of a training step with its evaluation, by a library's back end on one current CPU core that has
@@ -35,7 +36,7 @@ def job_s(job: Job) -> float:
     """Seconds of one job."""
     match job:
         case ParityJob():
-            return START_S + PARITY_STEPS * _whole(job) * PER_MESSAGE_S
+            return START_S + PARITY_STEPS * _checked(job) * PER_MESSAGE_S
         case SpeedJob():
             return START_S + 2 * len(job.timing.tracks) * _phase_s(job)
         case TuneJob():
@@ -114,6 +115,12 @@ def _whole(job: GraphJob) -> float:
     """Messages of a step on all of a data set."""
     info = DATASETS.get(job.dataset).info
     return sum(info.size) * _width(job, info)
+
+
+def _checked(job: ParityJob) -> float:
+    """Messages of a step on as much of a data set as the gate looks at."""
+    nodes = DATASETS.get(job.dataset).info.size[0]
+    return _whole(job) * min(1.0, MOST_NODES / nodes)
 
 
 def _width(job: GraphJob, info: DatasetInfo) -> int:

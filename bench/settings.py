@@ -84,7 +84,7 @@ def _dimension_problems(
     if isinstance(dimension, FloatRange) and isinstance(now, int):
         return [f"a range has numbers between whole ones, which {name} cannot be; give it `choices = [...]`"]
     found = [text for value in ends if (text := _problem(name, value, architecture, training))]
-    if not inside:
+    if not inside and not found:
         found.append(f"does not contain {name} = {now!r} of this file, which is tried first")
     return found
 

@@ -21,7 +21,7 @@ def left(results: Path, *records: Record) -> None:
 
 
 def prune(results: Path, records: list[Record]) -> None:
-    best_models.prune(results, records, records[-1].job)
+    best_models.prune(results, records, records[-1].job, is_alone=True)
 
 
 def kept(results: Path) -> set[str]:

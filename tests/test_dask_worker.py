@@ -7,6 +7,7 @@ import pytest
 from test_runner import changed
 
 from bench import plan
+from bench.basis import code_behind
 from bench.outcomes import Fitted
 from bench.plugins import DEVICES
 from bench.workers import dask_worker
@@ -43,9 +44,9 @@ def resting() -> list[int]:
 def test_a_run_without_a_limit_of_memory_is_not_held_to_an_earlier_runs(small, children):
     hoarding = changed(small, backends=["hoarding"], seeds=[0])
     (job,) = plan.fit_jobs(hoarding, plan.cells(hoarding), {})
-    limited = dask_worker._at_work(job, SLOT, LIMITED, Desk()).outcome
+    limited = dask_worker._at_work(job, code_behind(job), SLOT, LIMITED, Desk()).outcome
     assert limited.status == "out_of_memory"
-    assert isinstance(dask_worker._at_work(job, SLOT, UNLIMITED, Desk()).outcome, Fitted)
+    assert isinstance(dask_worker._at_work(job, code_behind(job), SLOT, UNLIMITED, Desk()).outcome, Fitted)
     (child,) = set(resting()) - children
-    dask_worker._at_work(job, SLOT, UNLIMITED, Desk())
+    dask_worker._at_work(job, code_behind(job), SLOT, UNLIMITED, Desk())
     assert set(resting()) - children == {child}, "under the same terms its process serves the next job"

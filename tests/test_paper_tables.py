@@ -249,7 +249,7 @@ def test_what_the_paper_claims_of_other_data_is_held_against_ours_along_the_axis
 
 def test_a_claim_about_other_data_without_a_number_of_runs_is_a_mistake_in_the_file():
     claim = {"part": "ours", "better": "gatv2", "worse": "gat", "claim": "above"}
-    with pytest.raises(ValueError, match="needs the table's `runs`"):
+    with pytest.raises(ValueError, match="judged at the table's number of runs: set runs"):
         told_table(ordering=[claim], runs=None)
 
 

@@ -22,7 +22,12 @@ def run(folder: Path, jobs: int) -> tuple[list[records.Record], list[str]]:
         .replace("trials = 3", "trials = 0")
     )
     experiment.write_text(text)
-    told = {"MEETING": str(places), "COMPANY": str(jobs), "PYTHONPATH": f"{FOREIGN}{os.pathsep}{ROOT}"}
+    told = {
+        "MEETING": str(places),
+        "COMPANY": str(jobs),
+        "BENCH_LOCKS": str(folder / "locks"),
+        "PYTHONPATH": f"{FOREIGN}{os.pathsep}{ROOT}",
+    }
     succeeds("run", experiment, "--mlflow", "off", "--results", folder, "--jobs", jobs, **told)
     files = sorted(places.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     return records.read(folder / "e"), [path.read_text() for path in files]

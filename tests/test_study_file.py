@@ -19,7 +19,7 @@ BROKEN = {
         "[protocols.layer.gatt]", "[protocols.layer.gat]", ["protocols.released.layer", "did you mean 'gat'"],
     ),
     "a published curve of no model": ("model = 'GATv2'", "model = 'GATv2, 1 head'", ["published", "'GATv2, 1 head'"]),
-    "values that do not fit the sizes": ("values = [100]", "values = [100, 90]", ["1 values for 2 sizes"]),
+    "values that do not fit the sizes": ("values = [100]", "values = [100, 90]", ["1 values must be as many"]),
     "two models of one name": ("name = 'GATv2, 1 head'", "name = 'GAT, 2 heads'", ["models", "twice"]),
 }  # fmt: skip
 
