@@ -77,13 +77,13 @@ def _dimension_problems(
     """Values that the setting refuses; and the file's own value must lie inside, since it is trial 0."""
     now = current([name], architecture, training)[name]
     if isinstance(dimension, Choice):
-        ends, inside = dimension.choices, now in dimension.choices
+        where, ends, inside = "choices: ", dimension.choices, now in dimension.choices
     else:
-        ends = (dimension.low, dimension.high)
+        where, ends = "", (dimension.low, dimension.high)
         inside = isinstance(now, int | float) and dimension.low <= now <= dimension.high
     if isinstance(dimension, FloatRange) and isinstance(now, int):
         return [f"a range has numbers between whole ones, which {name} cannot be; give it `choices = [...]`"]
-    found = [text for value in ends if (text := _problem(name, value, architecture, training))]
+    found = [where + text for value in ends if (text := _problem(name, value, architecture, training))]
     if not inside and not found:
         found.append(f"does not contain {name} = {now!r} of this file, which is tried first")
     return found
