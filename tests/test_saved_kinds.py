@@ -25,7 +25,7 @@ from bench.task import NodeData
 from bench.tracking import mlflow_store
 from bench.training import objective
 
-pytestmark = pytest.mark.usefixtures("brought")
+pytestmark = pytest.mark.usefixtures("brought", "cpu")
 
 GATED = {"ends": "gated"}
 

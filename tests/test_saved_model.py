@@ -113,18 +113,17 @@ def test_what_is_no_network_is_refused_in_a_sentence_and_none_of_its_code_runs(t
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_full_disk_costs_the_network_and_not_the_result(small, tmp_path, monkeypatch):
+def test_a_full_disk_costs_the_network_and_not_the_result(small, cpu, tmp_path, monkeypatch):
     def fails(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(saved_model, "write_atomically", fails)
     from bench.jobs import run_job
     from bench.plan import cells, fit_jobs
-    from bench.plugins import DEVICES
     from bench.rig import Place
 
     job = fit_jobs(small, cells(small), {})[0]
-    outcome = run_job(job, Place(DEVICES.get("cpu").slots()[0], models=str(tmp_path)))
+    outcome = run_job(job, Place(cpu.slots()[0], models=str(tmp_path)))
     assert isinstance(outcome, Fitted)
 
 
