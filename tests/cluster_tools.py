@@ -1,4 +1,4 @@
-"""A real Dask scheduler and real workers, on loopback."""
+"""A real Dask scheduler and real workers, on loopback, and jobs for them."""
 
 import json
 import os
@@ -12,6 +12,13 @@ from pathlib import Path
 
 import psutil
 from fault_tools import ROOT
+from grid_tools import changed
+
+from bench import plan
+from bench.progress import title
+from bench.workers.workforce import Terms
+
+TERMS = Terms(limit_s=120)
 
 FORWARD = """
 import asyncio, sys
@@ -127,3 +134,19 @@ def _address(file: Path, within_s: float = 60.0) -> str:
 def _kill(process: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGKILL)
+
+
+def fits(small, seeds: int):
+    experiment = changed(small, backends=["scatter"], seeds=list(range(seeds)))
+    return plan.fit_jobs(experiment, plan.cells(experiment), {})
+
+
+def finished(workforce, jobs, each=lambda: None):
+    """Id -> outcome of everything that comes out, which must be each job once."""
+    found = []
+    for item in workforce.together(jobs, title):
+        each()
+        if item is not None:
+            found.append(item)
+    assert sorted(job.id for job, _ in found) == sorted(job.id for job in jobs)
+    return {job.id: done.outcome for job, done in found}

@@ -20,7 +20,7 @@ QUICK = {"smoke", "question.toml"}
 ELSEWHERE = {
     "source .venv/bin/activate",  # of what `make setup` makes
     "python -m pytest -m gpu",
-    'eval "$(bench completion bash)"',  # tests/test_cli.py
+    'eval "$(bench completion bash)"',  # tests/test_completion.py
     # PostgreSQL's own, where it is the system's; tests/test_cluster_demo.py makes such databases.
     "createuser --pwprompt bench",
     "createdb --owner bench optuna",

@@ -1,6 +1,8 @@
 """What makes a recorded number stale: its data, its libraries, the code it hangs on; of a time also the machine."""
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,3 +112,33 @@ def test_back_end_operator_data_set_and_device_have_code_of_their_own(place):
     other = ("scatter", "gatv2", "cora_linqs", "cuda")
     cell = [*CELL[:place], other[place], *CELL[place + 1 :]]
     assert basis.code_of(*cell) != basis.code_of(*CELL)
+
+
+def test_what_decides_a_jobs_result_is_its_own_plugins_and_what_they_import_or_build_on():
+    names = {path.stem for path in basis.code_of("pyg_compile", "gat", "powerlaw_mapped-n9-d2", "cpu")}
+    assert {"pyg_compile", "_compiled", "pyg", "gat", "_softmax", "cpu", "parity", "train", "contract"} <= names
+    assert {"powerlaw_mapped", "_powerlaw_files", "powerlaw"} <= names
+    assert names.isdisjoint({"scatter", "dgl", "fused", "gatv2", "cora_linqs", "cuda", "conformance", "report"})
+    assert {"gat.h", "pool.cpp"} <= {path.name for path in basis.code_of("fused", "gat", "blocks", "cpu")}
+    assert "pyg" not in {path.stem for path in basis.code_of(None, "gat", "blocks", "cpu")}
+
+
+IMPORTED = """
+import sys
+from pathlib import Path
+from bench import basis, jobs, rounds
+from bench.environment import ROOT
+from bench.plugins import BACKENDS, DATASETS, DEVICES, OPERATORS
+cell = ("fused_step", "gatv2", "blocks", "cpu")
+for plugins, name in zip((BACKENDS, OPERATORS, DATASETS, DEVICES), cell, strict=True):
+    plugins.get(name)
+files = {Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)}
+ours = {path for path in files if any(path.is_relative_to(ROOT / folder) for folder in basis.FOLLOWED)}
+left_out = ours - basis.code_of(*cell)
+print(sorted(str(path.relative_to(ROOT)) for path in left_out if path.name != "__init__.py"))
+"""
+
+
+def test_nothing_that_a_jobs_process_imports_is_left_out_of_what_decides_its_result():
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -9,8 +9,8 @@ from pathlib import Path
 import ppi_files
 import pytest
 from fault_tools import ROOT
+from grid_tools import Notes, Silent, changed, timed
 from study_texts import ATTENTION, read
-from test_runner import Notes, Silent, changed, timed
 
 from bench import study_run
 from bench.config import Protocol

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from test_runner import changed
+from grid_tools import changed
 
 from bench import plan
 from bench.basis import code_behind

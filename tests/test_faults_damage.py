@@ -5,9 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from agreement_tools import studies_agree, substance
 from fault_tools import bench, ids, succeeds, tiny
 from server_tools import agrees
-from test_kill import studies_agree, substance
 from tracking_tools import with_store
 
 from bench import records

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from fault_tools import BENCH, FOREIGN, ROOT, TINY
-from test_runner import changed, outcome_of, run, timed
+from grid_tools import changed, outcome_of, run, timed
 
 from bench import plan
 from bench.jobs import run_job

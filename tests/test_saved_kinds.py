@@ -6,6 +6,7 @@ import ogb_files
 import pytest
 import qm9_files
 import torch
+from grid_tools import Silent
 from torch import Tensor
 from tracking_tools import with_store
 
@@ -17,7 +18,6 @@ from bench.jobs import run_job
 from bench.outcomes import Fitted
 from bench.plan import cells, fit_jobs
 from bench.plugins import DATASETS
-from bench.progress import PlainDisplay
 from bench.rig import Place
 from bench.runner import Grid, Unheard
 from bench.saved_model import SavedModel
@@ -28,11 +28,6 @@ from bench.training import objective
 pytestmark = pytest.mark.usefixtures("brought", "cpu")
 
 GATED = {"ends": "gated"}
-
-
-class Silent(PlainDisplay):
-    def say(self, text: str) -> None:
-        pass
 
 
 @pytest.fixture

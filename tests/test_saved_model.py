@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from docs_tools import blocks
+from grid_tools import Silent
 from tracking_tools import with_store
 
 from bench import best_models, saved_model, views
@@ -14,7 +15,6 @@ from bench.config import Experiment
 from bench.errors import UserError
 from bench.folder import ResultsFolder
 from bench.outcomes import Fitted
-from bench.progress import PlainDisplay
 from bench.rig import task_of
 from bench.runner import Grid, Unheard
 from bench.tracking import mlflow_store
@@ -22,11 +22,6 @@ from bench.work import CellKey, FitJob
 
 SCATTER = CellKey("scatter", "gat", "blocks", "cpu")
 DENSE = CellKey("dense", "gat", "blocks", "cpu")
-
-
-class Silent(PlainDisplay):
-    def say(self, text: str) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from grid_tools import Silent
 from record_builders import otherwise
 from study_texts import ATTENTION, LOOKUP, read
 
@@ -15,16 +16,10 @@ from bench.folder import ResultsFolder
 from bench.kinds.study import KIND
 from bench.options import Options
 from bench.paper.table import Part
-from bench.progress import PlainDisplay
 from bench.report.studies import attention, lookup
 from bench.report.studies import views as study_views
 from bench.study_config import AttentionStudy, LookupStudy
 from bench.views import sync, write_index, write_views
-
-
-class Silent(PlainDisplay):
-    def say(self, text: str) -> None:
-        pass
 
 
 class Nobody:

@@ -1,16 +1,12 @@
 """A kind of experiment whose values are told beforehand, for tests of what a table makes of them."""
 
+from grid_tools import Silent
+
 from bench.folder import ResultsFolder
 from bench.kind import Line, Means, Sample
 from bench.options import Options
 from bench.paper.reproduce import Ask, Reproduction
 from bench.paper.table import TableFile
-from bench.progress import PlainDisplay
-
-
-class Silent(PlainDisplay):
-    def say(self, text: str) -> None:
-        pass
 
 
 class Told:
