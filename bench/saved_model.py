@@ -86,28 +86,27 @@ class SavedModel:
                 cannot be right.
         """
         given = {"x": x, "edge_index": edge_index, "edge_type": edge_type, "graph_of": graph_of, "pairs": pairs}
-        self._require({name: tensor for name, tensor in given.items() if tensor is not None})
-        x = x.to(getattr(torch, self.job.protocol.dtype))
-        inputs = Inputs(
-            x=row_normalised(x) if self.job.protocol.row_normalise else x,
-            prepared=self._prepared(x.shape[0], edge_index, edge_type),
-            y=torch.empty(0),
-            nodes=torch.empty(0),
-        )
-        output = evaluate(self.network, inputs)
-        if graph_of is not None:
-            return summed(output, graph_of)
-        if pairs is None:
-            return output
-        with torch.no_grad():
-            return decoded(self.network, output, pairs)
+        return self._predicted({name: tensor for name, tensor in given.items() if tensor is not None})
 
     def predict(self, model_input: Mapping[str, Any], params: object = None) -> Any:
         """What MLflow calls: arrays by name as in `logits`, an array of logits out."""
         del params
-        given = {name: torch.as_tensor(array) for name, array in model_input.items()}
+        return self._predicted({name: torch.as_tensor(array) for name, array in model_input.items()}).numpy()
+
+    @torch.no_grad()
+    def _predicted(self, given: Mapping[str, Tensor]) -> Tensor:
         self._require(given)
-        return self.logits(**given).numpy()
+        x = given["x"].to(getattr(torch, self.job.protocol.dtype))
+        inputs = Inputs(
+            x=row_normalised(x) if self.job.protocol.row_normalise else x,
+            prepared=self._prepared(x.shape[0], given["edge_index"], given.get("edge_type")),
+            y=torch.empty(0),
+            nodes=torch.empty(0),
+        )
+        output = evaluate(self.network, inputs)
+        if "graph_of" in given:
+            return summed(output, given["graph_of"])
+        return decoded(self.network, output, given["pairs"]) if "pairs" in given else output
 
     def _require(self, given: Mapping[str, Tensor]) -> None:
         asks = self.about.asks
