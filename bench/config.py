@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 # As the file writes them: neither true nor "8" is one.
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True)]
+Positive = Annotated[Number, Field(gt=0)]
 Probability = Annotated[Number, Field(ge=0, lt=1)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 # A number beyond is a slip of the finger, and would be met as a loop without end or a list larger than memory.
 Count = Annotated[Whole, Field(ge=1, le=10**9)]
-Positive = Annotated[Number, Field(gt=0, le=10**9)]
+Seconds = Annotated[Number, Field(gt=0, le=10**9)]
 Many = Annotated[Whole, Field(ge=1, le=10**4)]
 Setting = int | float | str | bool
 Track = Literal["as_shipped", "same_input"]
@@ -250,8 +251,8 @@ class Timing(Asked):
     rounds: Annotated[Whole, Field(ge=0, le=10**4)] = 5
     fewer_rounds: dict[str, Count] = {}
     samples: Many = 15  # per round, track and phase
-    min_sample_s: Positive = 0.1  # steps per sample are calibrated to last this long
-    max_phase_s: Positive = 10.0  # fewer samples (at least 2) where a step is that slow
+    min_sample_s: Seconds = 0.1  # steps per sample are calibrated to last this long
+    max_phase_s: Seconds = 10.0  # fewer samples (at least 2) where a step is that slow
     tracks: Annotated[tuple[Track, ...], Field(min_length=1)] = ("as_shipped", "same_input")
     threads: Annotated[tuple[Many, ...], Field(min_length=1)] = (1,)
     self_test: str = ""  # back end measured twice under two names, which must come out equal
@@ -266,10 +267,10 @@ class Timing(Asked):
 class Budget(Asked):
     """What may be spent. A cell that would exceed it appears as not run, with the prediction."""
 
-    cell_fit_s: Positive = 3600.0  # all seeds of one cell
-    study_s: Positive = 3600.0  # one tuning study
-    timing_s: Positive | None = None  # all rounds of timing; what it does not allow is not run, but the first
-    job_s: Positive = 3600.0  # one job; killed beyond it
+    cell_fit_s: Seconds = 3600.0  # all seeds of one cell
+    study_s: Seconds = 3600.0  # one tuning study
+    timing_s: Seconds | None = None  # all rounds of timing; what it does not allow is not run, but the first
+    job_s: Seconds = 3600.0  # one job; killed beyond it
     memory_gib: Positive | None = None  # one job, enforced; the device's free memory, not enforced, if absent
 
 

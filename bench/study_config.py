@@ -9,7 +9,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bench.config import Architecture, Asked, Count, Number, Positive, Probability, Protocol, Seed, Training, Whole
+from bench.config import (
+    Architecture,
+    Asked,
+    Count,
+    Number,
+    Positive,
+    Probability,
+    Protocol,
+    Seconds,
+    Seed,
+    Training,
+    Whole,
+)
 
 Fraction = Annotated[Number, Field(gt=0, lt=1)]
 Percent = Annotated[Number, Field(ge=0, le=100)]
@@ -125,7 +137,7 @@ class _Study(Asked):
     description: str = ""
     device: str = "cpu"
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
-    job_s: Positive = 3600.0  # one job; killed beyond it
+    job_s: Seconds = 3600.0  # one job; killed beyond it
 
 
 class LookupStudy(_Study):
